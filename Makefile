@@ -1,0 +1,68 @@
+# Every command of the project. The work is done by the scripts; modules.txt is the
+# only list of the modules.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+SHELL := /usr/bin/env bash
+
+# Arguments of single commands: make demo ARGS='--listen 127.0.0.1:9000'
+ARGS ?=
+BENCH ?= .
+BENCHTIME ?= 1s
+COUNT ?= 1
+
+go := GOTOOLCHAIN=local GOFLAGS="$${GOFLAGS:+$$GOFLAGS }-buildvcs=false" go
+modules = $$(sed -e '/^\#/d' -e '/^$$/d' -e 's/ .*//' modules.txt)
+packages = $$(for module in $(modules); do echo "./$$module/..."; done)
+
+.PHONY: help
+help: ## Show what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: demo
+demo: ## Start the chat demo on http://127.0.0.1:8080 (needs only Go)
+	@scripts/setup.sh go
+	@echo 'Building and starting the demo; the first build takes about a minute. Stop it with Ctrl-C.'
+	@$(go) run ./cmd/messagebus demo $(ARGS)
+
+.PHONY: test
+test: ## Run everything that CI checks, after installing what that needs
+	@scripts/setup.sh test
+	@scripts/test.sh
+
+.PHONY: setup
+setup: ## Install what "make test" needs, and nothing else
+	@scripts/setup.sh test
+
+.PHONY: race
+race: ## Run the tests of the released modules with the race detector (COUNT=20 repeats them)
+	@scripts/setup.sh go
+	@GOFLAGS="$$GOFLAGS -count=$(COUNT)" scripts/test.sh unit
+
+.PHONY: lint
+lint: ## Check formatting, scripts, vet and the linters
+	@scripts/setup.sh lint
+	@scripts/test.sh workspace format shell vet lint
+
+.PHONY: fmt
+fmt: ## Format the Go code
+	@gofmt -s -w $(modules)
+
+.PHONY: bench
+bench: ## Run the benchmarks (BENCH=regexp BENCHTIME=1s)
+	@$(go) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) $(packages)
+
+.PHONY: build
+build: ## Build the command into bin/messagebus
+	@mkdir -p bin
+	@CGO_ENABLED=0 $(go) build -trimpath -o bin/messagebus ./cmd/messagebus
+
+.PHONY: js
+js: ## Rebuild the browser client's dist/
+	@scripts/setup.sh js
+	@scripts/js.sh build
+
+.PHONY: deps
+deps: ## Bring the reviewed dependency lists up to date
+	@scripts/setup.sh go
+	@scripts/deps.sh write

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# The browser client, through the scripts of jsclient/package.json.
+#
+#   scripts/js.sh build     rebuild jsclient/dist
+#   scripts/js.sh check     types, tests, size, and that dist/ is what the sources give
+set -euo pipefail
+# shellcheck source=scripts/workspace.sh
+source "$(dirname "${BASH_SOURCE[0]}")/workspace.sh"
+
+[[ -f jsclient/package-lock.json ]] || fail 'there is no jsclient/package-lock.json'
+cd jsclient
+
+# npm ci deletes and downloads everything, so only when the lock file has changed.
+install() {
+	cmp -s package-lock.json node_modules/.installed-lock && return
+	npm ci --no-audit --no-fund
+	cp package-lock.json node_modules/.installed-lock
+}
+
+case ${1:-} in
+build)
+	install
+	npm run build
+	;;
+check)
+	install
+	npm run check
+	npm test
+	before=$(mktemp -d)
+	trap 'rm -rf "$before"' EXIT
+	cp -r dist/. "$before"
+	npm run build
+	diff -r "$before" dist >/dev/null ||
+		fail 'jsclient/dist was not what the sources give; it is now: look at the change and commit it'
+	echo 'dist/ is what the sources give'
+	npm run size
+	;;
+*) fail 'usage: scripts/js.sh build|check' ;;
+esac

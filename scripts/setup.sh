@@ -1,0 +1,156 @@
+#!/usr/bin/env bash
+# Installs what the project's commands need and this machine does not have.
+#
+#   scripts/setup.sh [go | js | lint | test]...     (default: test)
+#
+#   go     to build and to run the demo: Go
+#   js     to rebuild the browser client: Node and npm
+#   lint   to check the code: Go, shellcheck, golangci-lint
+#   test   all of it, a C compiler and a browser
+#
+# On Debian and Ubuntu missing packages come from apt, as root or through sudo, and
+# nothing is ever asked. Elsewhere the script says what is missing and stops.
+set -euo pipefail
+# shellcheck source=scripts/workspace.sh
+source "$(dirname "${BASH_SOURCE[0]}")/workspace.sh"
+
+readonly min_go=26 min_node=20
+
+packages=() # what apt has to install
+reasons=()  # what is missing and why it is needed, one line each
+manual=()   # what only the user can install
+
+missing() { # WHAT WHY PACKAGE...
+	reasons+=("$1: $2")
+	packages+=("${@:3}")
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+need_go() {
+	local version
+	if ! have go; then
+		manual+=("Go 1.$min_go or newer: https://go.dev/dl/")
+		return
+	fi
+	version=$(go env GOVERSION)
+	[[ $version =~ ^go1\.([0-9]+) && ${BASH_REMATCH[1]} -ge $min_go ]] ||
+		manual+=("Go 1.$min_go or newer (here: $version): https://go.dev/dl/")
+}
+
+need_node() {
+	local candidate
+	if have node && have npm; then
+		[[ $(node --version) =~ ^v([0-9]+) && ${BASH_REMATCH[1]} -ge $min_node ]] ||
+			manual+=("Node $min_node or newer (here: $(node --version)): https://nodejs.org/en/download")
+		return
+	fi
+	# Debian 12 and Ubuntu 24.04 carry an older Node than the tests need.
+	candidate=$(apt-cache policy nodejs 2>/dev/null | sed -n 's/^ *Candidate: //p')
+	if ! have node && [[ $candidate =~ ^([0-9]+:)?([0-9]+)\. && ${BASH_REMATCH[2]} -ge $min_node ]]; then
+		missing "node" "builds and tests the browser client" nodejs npm
+	elif have node; then
+		missing "npm" "installs the browser client's build tools" npm
+	else
+		manual+=("Node $min_node or newer with npm: https://nodejs.org/en/download")
+	fi
+}
+
+need_compiler() {
+	have gcc && printf '#include <stdlib.h>\n' | gcc -fsyntax-only -xc - 2>/dev/null && return
+	missing "gcc" "the race detector needs a C compiler" gcc libc6-dev
+}
+
+need_browser() {
+	local name
+	for name in chromium chromium-browser google-chrome google-chrome-stable; do
+		have "$name" && return
+	done
+	# Ubuntu's package of that name only starts a snap, which has no access to the
+	# folders that a test hands to its browser.
+	if grep -qs '^ID=ubuntu' /etc/os-release; then
+		manual+=("Chrome, for the browser tests (Ubuntu packages no Chromium): https://www.google.com/chrome/")
+	else
+		missing "chromium" "the browser tests drive a real one" chromium fonts-liberation
+	fi
+}
+
+need_tool() { # COMMAND WHY
+	have "$1" || missing "$1" "$2" "$1"
+}
+
+# golangci-lint advises its ready-made binaries; building it asks for nothing but
+# the Go module proxy, which the build of this project needs anyway.
+install_golangci() {
+	local folder part
+	folder=$(golangci_folder)
+	[[ -x $folder/golangci-lint ]] && return
+	printf 'Building golangci-lint %s into %s (once; about 3 minutes on 2 cores)\n' \
+		"$golangci_version" "${folder#"$root"/}"
+	part=$folder.part
+	mkdir -p "$part"
+	GOBIN=$part GOWORK=off with_heartbeat 'building golangci-lint' \
+		go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$golangci_version" ||
+		fail "golangci-lint $golangci_version could not be built"
+	mv -T "$part" "$folder"
+}
+
+say_missing() {
+	printf '%s\n' "Missing on this machine:" >&2
+	printf '  %s\n' "$@" >&2
+}
+
+install_packages() {
+	((${#packages[@]})) || return 0
+	local as_root=()
+	if ! have apt-get; then
+		say_missing "${reasons[@]}"
+		fail "install these with this system's package manager, then run the command again"
+	fi
+	if ((EUID != 0)); then
+		as_root=(sudo -n)
+		if ! have sudo || ! sudo -n true 2>/dev/null; then
+			say_missing "${reasons[@]}"
+			fail "run this as root, then the command again: apt-get install -y --no-install-recommends ${packages[*]}"
+		fi
+	fi
+	printf 'Installing with apt: %s\n' "${packages[*]}"
+	printf '  %s\n' "${reasons[@]}"
+	local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq)
+	"${apt[@]}" update </dev/null || echo 'apt-get update failed; trying with the lists that are here' >&2
+	with_heartbeat 'installing packages' \
+		"${apt[@]}" install -y --no-install-recommends "${packages[@]}" </dev/null ||
+		fail "apt could not install: ${packages[*]}"
+}
+
+(($#)) || set -- test
+lint=
+for subset in "$@"; do
+	case $subset in
+	go) need_go ;;
+	js) need_node ;;
+	lint)
+		need_go
+		need_tool shellcheck "checks the shell scripts"
+		lint=yes
+		;;
+	test)
+		need_go
+		need_node
+		need_compiler
+		need_browser
+		need_tool make "runs the project's commands"
+		need_tool curl "the README's commands are run as printed"
+		need_tool shellcheck "checks the shell scripts"
+		lint=yes
+		;;
+	*) fail "scripts/setup.sh: unknown subset \"$subset\"; it takes go, js, lint and test" ;;
+	esac
+done
+
+if ((${#manual[@]})); then
+	say_missing "${manual[@]}" "${reasons[@]}"
+	fail "install the first ${#manual[@]} of these by hand, then run the command again"
+fi
+install_packages
+[[ -z $lint ]] || install_golangci
