@@ -1,0 +1,176 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/messagebus-go/messagebus/bus/driver"
+)
+
+// A Page is what Read found of one channel.
+type Page struct {
+	Messages []Message // ascending
+	LastID   int64     // the channel's last id as the store knows it; 0: none, or all were trimmed
+	Gap      *GapError // what was lost before Messages; nil: nothing
+	Position Position  // the position after Messages, or where the channel stands
+	Skipped  int       // messages that could not be decoded; Trace.Undecodable has each
+}
+
+// Read reads many channels, each from a position of its own, in one round
+// trip; a further one where a channel's ids turn out to have begun again, whose
+// page then holds a gap and everything stored. It does not wait for messages.
+func (b *Bus) Read(ctx context.Context, from map[string]Position) (map[string]Page, error) {
+	sources := make([]source, 0, len(from))
+	ranges := make([]driver.Range, 0, len(from))
+	for channel, p := range from {
+		src, err := b.source(channel)
+		if err != nil {
+			return nil, fmt.Errorf("bus: read: %w", err)
+		}
+		sources, ranges = append(sources, src), append(ranges, p.asRange(src.stored, 0))
+	}
+	snapshot, err := b.snapshot(ctx, ranges)
+	if err != nil {
+		return nil, fmt.Errorf("bus: read %d channels: %w", len(from), err)
+	}
+	pages := make(map[string]Page, len(from))
+	for i, src := range sources {
+		p := from[src.channel]
+		found := src.judge(p, snapshot.Pages[i], snapshot.State)
+		part := stretch{}
+		if found.restart {
+			part, err = src.read(ctx, p, 0)
+		} else {
+			part = src.stretch(p, found, snapshot.Pages[i], snapshot.State)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("bus: read %q: %w", src.channel, err)
+		}
+		pages[src.channel] = part.page()
+	}
+	return pages, nil
+}
+
+func (b *Bus) snapshot(ctx context.Context, ranges []driver.Range) (driver.Snapshot, error) {
+	if err := b.checkOpen(); err != nil {
+		return driver.Snapshot{}, err
+	}
+	return b.backend.Read(ctx, ranges)
+}
+
+// page sorts the items of a stretch.
+func (part stretch) page() Page {
+	page := Page{LastID: part.lastID, Position: part.end, Messages: make([]Message, 0, len(part.items))}
+	for _, it := range part.items {
+		var gap *GapError
+		switch {
+		case it.message != nil:
+			page.Messages = append(page.Messages, *it.message)
+		case errors.As(it.err, &gap):
+			page.Gap = gap
+		default:
+			page.Skipped++
+		}
+	}
+	return page
+}
+
+// Backlog returns the stored messages of channel whose ids are above after.
+// Messages that cannot be decoded are left out; the error is then a
+// *DecodeError for each, joined, and the others are returned beside it.
+func (b *Bus) Backlog(ctx context.Context, channel string, after int64) ([]Message, error) {
+	return b.stored(ctx, channel, func(stored string) driver.Range {
+		return driver.Range{Channel: stored, After: max(after, 0)}
+	})
+}
+
+// LastMessages returns the newest n stored messages of channel, ascending. Its
+// errors are those of Backlog.
+func (b *Bus) LastMessages(ctx context.Context, channel string, n int) ([]Message, error) {
+	if n <= 0 {
+		return nil, nil
+	}
+	return b.stored(ctx, channel, func(stored string) driver.Range {
+		return driver.Range{Channel: stored, Tail: n}
+	})
+}
+
+// LastMessage returns the newest stored message of channel; false when there
+// is none.
+func (b *Bus) LastMessage(ctx context.Context, channel string) (Message, bool, error) {
+	messages, err := b.LastMessages(ctx, channel, 1)
+	if err != nil || len(messages) == 0 {
+		return Message{}, false, err
+	}
+	return messages[0], true, nil
+}
+
+func (b *Bus) stored(ctx context.Context, channel string, asRange func(stored string) driver.Range) ([]Message, error) {
+	src, err := b.source(channel)
+	if err != nil {
+		return nil, fmt.Errorf("bus: backlog: %w", err)
+	}
+	snapshot, err := b.snapshot(ctx, []driver.Range{asRange(src.stored)})
+	if err != nil {
+		return nil, fmt.Errorf("bus: backlog of %q: %w", channel, err)
+	}
+	return b.openAll(snapshot.Pages[0].Messages, snapshot.State)
+}
+
+// GlobalBacklog returns the stored messages of every channel and site whose
+// global ids are above after, ascending by global id. Its errors are those of
+// Backlog.
+func (b *Bus) GlobalBacklog(ctx context.Context, after int64) ([]Message, error) {
+	if err := b.checkOpen(); err != nil {
+		return nil, fmt.Errorf("bus: global backlog: %w", err)
+	}
+	page, err := b.backend.GlobalBacklog(ctx, max(after, 0), 0)
+	if err != nil {
+		return nil, fmt.Errorf("bus: global backlog: %w", err)
+	}
+	return b.openAll(page.Messages, page.State)
+}
+
+func (c *core) openAll(stored []driver.Message, state driver.State) ([]Message, error) {
+	messages := make([]Message, 0, len(stored))
+	var failures []error
+	for _, m := range stored {
+		it := c.open(m, markOf(state))
+		if it.err != nil {
+			failures = append(failures, it.err)
+			continue
+		}
+		messages = append(messages, *it.message)
+	}
+	return messages, errors.Join(failures...)
+}
+
+// LastID returns the id of the last message of channel as the store knows it;
+// 0: none, or all were trimmed.
+func (b *Bus) LastID(ctx context.Context, channel string) (int64, error) {
+	ids, err := b.LastIDs(ctx, channel)
+	return ids[channel], err
+}
+
+// LastIDs returns LastID of many channels in one round trip.
+func (b *Bus) LastIDs(ctx context.Context, channels ...string) (map[string]int64, error) {
+	ranges := make([]driver.Range, len(channels))
+	for i, channel := range channels {
+		stored, err := b.storedName(channel)
+		if err != nil {
+			return nil, fmt.Errorf("bus: last id: %w", err)
+		}
+		ranges[i] = driver.Range{Channel: stored, After: math.MaxInt64}
+	}
+	snapshot, err := b.snapshot(ctx, ranges)
+	if err != nil {
+		return nil, fmt.Errorf("bus: last ids of %d channels: %w", len(channels), err)
+	}
+	ids := make(map[string]int64, len(channels))
+	for i, channel := range channels {
+		ids[channel] = snapshot.Pages[i].LastID
+	}
+	return ids, nil
+}

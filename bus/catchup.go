@@ -1,0 +1,209 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/messagebus-go/messagebus/bus/driver"
+)
+
+// This file is the only place that decides what was lost and what is new: for
+// one reader of the backlog, and for all subscriptions at once after the feed
+// was interrupted.
+
+// readTimeout bounds one read of the backlog, so that a connection that hangs
+// is given up and the read tried again.
+const readTimeout = time.Minute
+
+// judgement is what a reader at a position has to be told.
+type judgement struct {
+	reason  GapReason // empty: nothing was lost
+	restart bool      // its id says nothing about this store: it must read from the beginning
+	seen    int64     // it has seen the messages with global ids up to this one
+}
+
+// judge compares a position with what the store says of itself and, in the
+// page after that position, of the channel.
+func (src source) judge(p Position, page driver.Page, state driver.State) judgement {
+	if p.kind != after {
+		return judgement{}
+	}
+	now, known := markOf(state), p.mark.epoch != ""
+	switch {
+	case known && p.mark.epoch != now.epoch, p.seen > state.GlobalID:
+		return judgement{reason: GapReset, restart: true}
+	case p.id > src.lastKnown(page, state), p.exact && page.Anchor != 0 && page.Anchor != p.seen:
+		// The channel's ids began again, while its global ids went on.
+		return judgement{reason: GapReset, restart: true, seen: p.seen}
+	case known && p.mark.timeline != now.timeline:
+		return judgement{reason: GapFailover, seen: p.seen}
+	case page.Loss == driver.LossCertain:
+		return judgement{reason: GapTrimmed, seen: p.seen}
+	case page.Loss == driver.LossPossible && p.id > 0:
+		// A reader from 0 asked for what there is.
+		return judgement{reason: GapPossible, seen: p.seen}
+	}
+	return judgement{seen: p.seen}
+}
+
+// lastKnown is the highest id that the source can have had.
+func (src source) lastKnown(page driver.Page, state driver.State) int64 {
+	if src.everything || src.core.traits.SharedIDs {
+		return state.GlobalID
+	}
+	return page.LastID
+}
+
+// stretch turns a page into what a reader at from is handed.
+func (src source) stretch(from Position, found judgement, page driver.Page, state driver.State) stretch {
+	mark := markOf(state)
+	part := stretch{
+		end:    Position{id: src.lastKnown(page, state), seen: state.GlobalID, mark: mark},
+		lastID: page.LastID,
+	}
+	messages := unseen(page.Messages, found.seen)
+	if found.reason != "" {
+		part.items = append(part.items, src.gap(from, found.reason, messages, part.end))
+	}
+	for _, stored := range messages {
+		part.items = append(part.items, src.core.open(stored, mark))
+	}
+	return part
+}
+
+// unseen leaves out the messages with global ids up to seen.
+func unseen(messages []driver.Message, seen int64) []driver.Message {
+	first := slices.IndexFunc(messages, func(m driver.Message) bool { return m.GlobalID > seen })
+	if first < 0 {
+		return nil
+	}
+	return messages[first:]
+}
+
+// gap is the item that tells a reader at from of a loss before messages or,
+// where there are none, before end.
+func (src source) gap(from Position, reason GapReason, messages []driver.Message, end Position) item {
+	e := &GapError{Channel: src.channel, Site: src.site, After: from.id, Reason: reason}
+	at := driver.Position{ID: end.id, GlobalID: end.seen}
+	switch {
+	case len(messages) > 0:
+		first := messages[0]
+		at = driver.Position{ID: first.ID - 1, GlobalID: first.GlobalID - 1}
+		e.Next = first.ID
+		if src.everything {
+			e.Next = first.GlobalID
+		}
+	case reason == GapTrimmed || reason == GapPossible:
+		e.Next = end.id + 1
+	}
+	src.core.traceGap(e)
+	return item{err: e, at: at, mark: end.mark}
+}
+
+// repair brings every subscription forward to where the store stands: all
+// channels in one round trip. The listener's goroutine calls it with the feed
+// live, so that what is published meanwhile comes by the feed. It returns the
+// state of the store at the moment of the read.
+func (c *core) repair(ctx context.Context) (driver.State, error) {
+	c.hub.previous.forget()
+	audiences := c.hub.current()
+	ranges := make([]driver.Range, len(audiences))
+	for i, a := range audiences {
+		ranges[i] = a.from.asRange(a.stored, maxPage)
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	snapshot, err := c.backend.Read(ctx, ranges)
+	if err != nil {
+		return driver.State{}, fmt.Errorf("read %d channels: %w", len(ranges), err)
+	}
+	missed := 0
+	for i, a := range audiences {
+		for _, s := range a.subscriptions {
+			s.takeOver(snapshot.Pages[i], snapshot.State)
+		}
+		missed += len(snapshot.Pages[i].Messages)
+	}
+	c.traceRepair(len(audiences), missed)
+	return snapshot.State, nil
+}
+
+// takeOver hands s what it lacks of a page that begins at or before its tail.
+// Where that is not enough s reads the backlog by itself.
+func (s *Subscription) takeOver(page driver.Page, state driver.State) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended || s.behind || s.reading {
+		return
+	}
+	found := s.judge(s.tail, page, state)
+	if found.restart || len(page.Messages) >= maxPage {
+		s.fallBehind()
+		return
+	}
+	part := s.stretch(s.tail, found, page, state)
+	for _, it := range part.items {
+		if !s.behind {
+			s.enqueue(it)
+		}
+	}
+	s.tail = part.end
+}
+
+// audience is the subscriptions to one channel that are up to date with the
+// feed, and the earliest position of any.
+type audience struct {
+	stored        string
+	from          Position
+	subscriptions []*Subscription
+}
+
+// current returns the audiences of all channels. The other subscriptions, and
+// those to everything, will read by themselves.
+func (h *hub) current() []audience {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	for _, s := range h.all {
+		s.interrupt()
+	}
+	audiences := make([]audience, 0, len(h.channels))
+	for stored, list := range h.channels {
+		a := audience{stored: stored}
+		for _, s := range list {
+			at, ok := s.upToDate()
+			if !ok {
+				continue
+			}
+			if len(a.subscriptions) == 0 || at.id < a.from.id {
+				a.from = at
+			}
+			a.subscriptions = append(a.subscriptions, s)
+		}
+		if len(a.subscriptions) > 0 {
+			audiences = append(audiences, a)
+		}
+	}
+	return audiences
+}
+
+// upToDate returns where the queue ends. A read that is under way counts as
+// none: the feed was interrupted in its middle.
+func (s *Subscription) upToDate() (Position, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reading && !s.behind {
+		s.fallBehind()
+	}
+	return s.tail, !s.ended && !s.behind && !s.reading
+}
+
+// interrupt makes s read the backlog.
+func (s *Subscription) interrupt() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ended && !s.behind {
+		s.fallBehind()
+	}
+}

@@ -1,0 +1,77 @@
+package bus
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+)
+
+// Health is how a bus is doing at the moment.
+type Health struct {
+	// OK is whether what is published now would be delivered now: the feed is
+	// live, or the bus does not need one as nothing ever subscribed.
+	OK bool
+
+	Reasons     []string // why not OK, for people; empty when OK
+	Listening   bool     // whether the bus has ever opened the feed
+	ReadOnly    bool     // whether the store refused writes when it was last asked
+	Gaps        uint64   // possible losses that readers were told of, since New
+	Undecodable uint64   // messages that could not be read, since New
+}
+
+// healthState is what the loops of a bus report of themselves.
+type healthState struct {
+	gaps, undecodable atomic.Uint64
+
+	mu       sync.Mutex // guards below
+	feed     error      // why there is no live feed; nil: there is
+	store    error      // why the store did not answer when it was last asked
+	readOnly bool
+}
+
+// Health returns how the bus is doing. It does not ask the store: a listening
+// bus asks it all the time, so that what is wrong shows within
+// Options.LivenessBound.
+func (b *Bus) Health() Health {
+	b.mu.Lock()
+	listening, closed := b.listening, b.closed
+	b.mu.Unlock()
+	h := b.health.report()
+	h.Listening = listening
+	if closed {
+		h.Reasons = []string{"the bus is closed"}
+	}
+	h.OK = len(h.Reasons) == 0
+	return h
+}
+
+func (s *healthState) report() Health {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := Health{Gaps: s.gaps.Load(), Undecodable: s.undecodable.Load(), ReadOnly: s.readOnly}
+	if s.feed != nil {
+		h.Reasons = append(h.Reasons, fmt.Sprintf("no live feed: %v", s.feed))
+	}
+	if s.store != nil {
+		h.Reasons = append(h.Reasons, fmt.Sprintf("the store does not answer: %v", s.store))
+	}
+	if s.readOnly {
+		h.Reasons = append(h.Reasons, "the store is read-only")
+	}
+	return h
+}
+
+func (s *healthState) setFeed(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.feed = err
+}
+
+func (s *healthState) setStore(readOnly bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.store = err
+	if err == nil {
+		s.readOnly = readOnly
+	}
+}

@@ -1,0 +1,232 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/messagebus-go/messagebus/bus/driver"
+)
+
+// listener keeps the one live feed of a bus: opens it, brings everybody
+// forward, hands on what comes, and begins again when it ends or turns out to
+// be dead.
+type listener struct {
+	core *core
+	last int64 // the feed brings only global ids above it
+
+	mu     sync.Mutex // guards below, which the watchdog reads
+	live   bool       // repaired; seen and mark hold
+	seen   int64      // the highest global id that the feed has brought, or the repair read
+	marked storeMark
+}
+
+// Why a feed is given up although its connection did not fail.
+var (
+	errWentBack = errors.New("global ids went back")
+	errReset    = errors.New("the store was reset or failed over")
+	errMissing  = errors.New("the store has messages that the feed did not announce")
+	errNotYet   = errors.New("not connected yet")
+)
+
+// run keeps the feed until the bus is closed.
+func (l *listener) run() {
+	ctx := l.core.ctx
+	for tries := 0; ; tries++ {
+		began := time.Now()
+		err := l.session(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		l.setProgress(false, driver.State{})
+		l.core.health.setFeed(err)
+		l.core.traceFeedDown(err)
+		if time.Since(began) > l.core.options.LivenessBound {
+			tries = 0
+		}
+		timer := newBackoff(tries)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// newBackoff returns a timer for another try: exponential, with full jitter so
+// that a fleet does not come back in one instant.
+func newBackoff(tries int) *time.Timer {
+	const least, first, most = 5 * time.Millisecond, 50 * time.Millisecond, 5 * time.Second
+	limit := most
+	if tries < 10 {
+		limit = min(most, first<<tries)
+	}
+	return time.NewTimer(least + rand.N(limit))
+}
+
+// session is the life of one feed.
+func (l *listener) session(ctx context.Context) error {
+	state, err := l.state(ctx, l.core.options.LivenessBound)
+	if err != nil {
+		return fmt.Errorf("ask the store: %w", err)
+	}
+	l.last = state.GlobalID
+	stream, err := l.open(ctx)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { cancel(l.watch(ctx, stream)) })
+	defer watch.Wait()
+	defer cancel(nil)
+	defer stream.Close() //nolint:errcheck // the feed is given up; how it ends is of no interest
+
+	if err := l.bringForward(ctx); err != nil {
+		return causeOf(ctx, err)
+	}
+	l.core.health.setFeed(nil)
+	l.core.traceFeedUp()
+	for {
+		m, err := stream.Next(ctx)
+		if err == nil {
+			err = l.take(ctx, m)
+		}
+		if err != nil {
+			return causeOf(ctx, err)
+		}
+	}
+}
+
+// causeOf prefers the watchdog's reason to the error that came of it.
+func causeOf(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return err
+}
+
+func (l *listener) open(ctx context.Context) (driver.Stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.core.options.LivenessBound)
+	defer cancel()
+	return l.core.backend.Listen(ctx)
+}
+
+func (l *listener) state(ctx context.Context, timeout time.Duration) (state driver.State, err error) {
+	err = within(ctx, timeout, func(ctx context.Context) (err error) {
+		state, err = l.core.backend.State(ctx)
+		return err
+	})
+	return state, err
+}
+
+// bringForward repairs every subscription and notes where the store stood.
+func (l *listener) bringForward(ctx context.Context) error {
+	state, err := l.core.repair(ctx)
+	if err != nil {
+		return fmt.Errorf("catch up: %w", err)
+	}
+	l.core.health.setStore(state.ReadOnly, nil)
+	l.setProgress(true, state)
+	return nil
+}
+
+// take handles one message of the feed.
+func (l *listener) take(ctx context.Context, m driver.Message) error {
+	_, seen, _ := l.progress()
+	switch {
+	case m.GlobalID <= 0:
+		// Something was announced, by a peer whose connection was cut while it
+		// published: only the store knows what.
+		l.core.traceUndecodable(&DecodeError{Channel: m.Channel, Err: fmt.Errorf("announcement %s: %w", shorten(m.Data), errNoIDs)})
+		return l.bringForward(ctx)
+	case m.GlobalID <= l.last:
+		return fmt.Errorf("%w from %d to %d", errWentBack, l.last, m.GlobalID)
+	case m.GlobalID > seen+1 && l.core.traits.DenseGlobalIDs:
+		if err := l.bringForward(ctx); err != nil {
+			return err
+		}
+	}
+	// What the repair has read may come again. It is handed on all the same: a
+	// subscription that began during the repair may lack it, the others know it.
+	_, _, mark := l.progress()
+	l.core.dispatch(m, mark)
+	l.last = m.GlobalID
+	l.advance(m.GlobalID)
+	return nil
+}
+
+var errNoIDs = errors.New("no ids")
+
+// advance notes that the feed has come to id.
+func (l *listener) advance(id int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seen = max(l.seen, id)
+}
+
+func (l *listener) setProgress(live bool, state driver.State) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.live, l.seen, l.marked = live, state.GlobalID, markOf(state)
+}
+
+func (l *listener) progress() (live bool, seen int64, mark storeMark) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.live, l.seen, l.marked
+}
+
+// watch asks, three times within the liveness bound, whether the feed is alive
+// and whether it has brought what the store has. It returns why the feed must
+// be given up.
+func (l *listener) watch(ctx context.Context, stream driver.Stream) error {
+	every := l.core.options.LivenessBound / 3
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	due := int64(0) // what the store had at the last tick, which the feed must have brought by now
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		if err := within(ctx, every, stream.Ping); err != nil {
+			return fmt.Errorf("the feed does not answer: %w", err)
+		}
+		var err error
+		if due, err = l.compare(ctx, every, due); err != nil {
+			return err
+		}
+	}
+}
+
+func within(ctx context.Context, d time.Duration, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	return f(ctx)
+}
+
+// compare asks the store how far it is and returns that. A store that does not
+// answer is told to Health; the feed may be well all the same.
+func (l *listener) compare(ctx context.Context, timeout time.Duration, due int64) (int64, error) {
+	_, before, _ := l.progress()
+	state, err := l.state(ctx, timeout)
+	if ctx.Err() != nil {
+		return 0, nil //nolint:nilerr // the session is over; the store is not to blame
+	}
+	l.core.health.setStore(state.ReadOnly, err)
+	live, seen, mark := l.progress()
+	switch {
+	case err != nil || !live:
+		return 0, nil //nolint:nilerr // told to Health
+	case markOf(state) != mark || state.GlobalID < before:
+		return 0, errReset
+	case due > seen:
+		return 0, fmt.Errorf("%w: it is at %d, the feed at %d", errMissing, due, seen)
+	}
+	return state.GlobalID, nil
+}

@@ -1,0 +1,96 @@
+package bus
+
+import "github.com/messagebus-go/messagebus/bus/driver"
+
+// A Position says from where a subscription to one channel starts. Make one
+// with Latest, After, Last or Resume, or take a message's own. The zero
+// Position is After(0).
+type Position struct {
+	kind  positionKind
+	id    int64 // everything up to it was seen; for tail: how many
+	seen  int64 // global id up to which the channel was seen; 0: not known
+	exact bool  // seen is the global id of the message id, and not a bound
+	mark  storeMark
+}
+
+type positionKind uint8
+
+const (
+	after positionKind = iota
+	latest
+	tail
+)
+
+// storeMark tells one life of a store from the next.
+type storeMark struct{ epoch, timeline string }
+
+func markOf(s driver.State) storeMark { return storeMark{s.Epoch, s.Timeline} }
+
+// Latest starts with the next message that is published.
+func Latest() Position { return Position{kind: latest} }
+
+// After starts with the message after id. After(0) starts with the oldest
+// message that is stored.
+//
+// An id alone shows that the store was reset only where it is ahead of the
+// store; Resume shows every reset.
+func After(id int64) Position { return Position{id: max(id, 0)} }
+
+// Last starts with the newest n stored messages, n at least 0.
+func Last(n int) Position { return Position{kind: tail, id: int64(max(n, 0))} }
+
+// Resume starts after a message that was seen before: its id, its global id
+// (0: not known) and the epoch of its store (empty: not known), as
+// Position.ID, GlobalID and Epoch return them.
+func Resume(id, globalID int64, epoch string) Position {
+	return Position{
+		id: max(id, 0), seen: max(globalID, 0), exact: globalID > 0,
+		mark: parseMark(epoch),
+	}
+}
+
+// ID returns the id of the last message before the position; 0 when there is none.
+func (p Position) ID() int64 {
+	if p.kind != after {
+		return 0
+	}
+	return p.id
+}
+
+// GlobalID returns the global id up to which the channel was seen; 0: not known.
+func (p Position) GlobalID() int64 { return p.seen }
+
+// Epoch returns an opaque text that changes when the store is reset or fails
+// over; empty: not known.
+func (p Position) Epoch() string { return p.mark.String() }
+
+// String joins both halves with a character that no driver's epoch contains.
+func (m storeMark) String() string {
+	if m.timeline == "" {
+		return m.epoch
+	}
+	return m.epoch + "~" + m.timeline
+}
+
+func parseMark(s string) storeMark {
+	for i := range len(s) {
+		if s[i] == '~' {
+			return storeMark{s[:i], s[i+1:]}
+		}
+	}
+	return storeMark{epoch: s}
+}
+
+// A GlobalPosition says from where SubscribeAll starts, in global ids. The
+// zero GlobalPosition is AfterGlobal(0): all that is stored.
+type GlobalPosition struct {
+	latest bool
+	id     int64
+	mark   storeMark
+}
+
+// AfterGlobal starts with the message after the global id.
+func AfterGlobal(id int64) GlobalPosition { return GlobalPosition{id: max(id, 0)} }
+
+// LatestGlobal starts with the next message that is published.
+func LatestGlobal() GlobalPosition { return GlobalPosition{latest: true} }

@@ -1,0 +1,119 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/messagebus-go/messagebus/bus/driver"
+)
+
+// maxPage is how many messages are read from the backlog at once, for a reader
+// that comes back for more.
+const maxPage = 500
+
+// A source is what a reader reads: one channel, or all of them.
+type source struct {
+	core       *core
+	channel    string // as the reader named it; empty: all
+	site       string
+	stored     string
+	everything bool // ids are global ids
+}
+
+// source returns the source of one channel of this view.
+func (b *Bus) source(channel string) (source, error) {
+	stored, err := b.storedName(channel)
+	return source{core: b.core, channel: channel, site: b.site, stored: stored}, err
+}
+
+// item is one thing to hand out: a message, or an error after which the reader
+// goes on.
+type item struct {
+	message *Message
+	err     error
+	at      driver.Position // the position after it
+	mark    storeMark
+	size    int // bytes, to bound queues
+}
+
+// open decodes a stored message.
+func (c *core) open(stored driver.Message, mark storeMark) item {
+	it := item{at: driver.Position{GlobalID: stored.GlobalID, ID: stored.ID}, mark: mark, size: len(stored.Data)}
+	message, err := openMessage(stored, mark)
+	if err != nil {
+		it.err = err
+		c.traceUndecodable(err)
+	}
+	it.message = message
+	return it
+}
+
+// after is the position after an item.
+func (src source) after(it item) Position {
+	p := Position{id: it.at.ID, seen: it.at.GlobalID, exact: it.message != nil, mark: it.mark}
+	if src.everything {
+		p.id, p.exact = it.at.GlobalID, false
+	}
+	return p
+}
+
+// stretch is a continuous part of a source's history: what a reader is to be
+// handed, a gap first if there is one, and the position at its end.
+type stretch struct {
+	items  []item
+	end    Position
+	lastID int64
+	more   bool // the store holds more after it
+}
+
+// read reads one page after from, of at most max messages (0: all), and
+// decides what it means.
+func (src source) read(ctx context.Context, from Position, most int) (stretch, error) {
+	page, state, err := src.readPage(ctx, from, most)
+	if err != nil {
+		return stretch{}, fmt.Errorf("read backlog: %w", err)
+	}
+	found := src.judge(from, page, state)
+	if found.restart {
+		if page, state, err = src.readPage(ctx, Position{}, most); err != nil {
+			return stretch{}, fmt.Errorf("read backlog: %w", err)
+		}
+	}
+	part := src.stretch(from, found, page, state)
+	part.more = from.kind == after && most > 0 && len(page.Messages) >= most
+	if part.more {
+		last := page.Messages[len(page.Messages)-1]
+		part.end = src.after(item{at: driver.Position{GlobalID: last.GlobalID, ID: last.ID}, mark: markOf(state)})
+	}
+	return part, nil
+}
+
+// readPage asks the store.
+func (src source) readPage(ctx context.Context, from Position, most int) (driver.Page, driver.State, error) {
+	switch {
+	case src.everything && from.kind == latest:
+		state, err := src.core.backend.State(ctx)
+		return driver.Page{LastID: state.GlobalID}, state, err
+	case src.everything:
+		all, err := src.core.backend.GlobalBacklog(ctx, from.id, most)
+		return driver.Page{Messages: all.Messages, LastID: all.State.GlobalID, Loss: all.Loss}, all.State, err
+	}
+	snapshot, err := src.core.backend.Read(ctx, []driver.Range{from.asRange(src.stored, most)})
+	if err != nil {
+		return driver.Page{}, driver.State{}, err
+	}
+	return snapshot.Pages[0], snapshot.State, nil
+}
+
+// asRange is the part of the backlog that a reader at p needs.
+func (p Position) asRange(stored string, most int) driver.Range {
+	switch {
+	case p.kind == after:
+		return driver.Range{Channel: stored, After: p.id, Max: most}
+	case p.kind == tail && p.id > 0:
+		return driver.Range{Channel: stored, Tail: int(p.id)}
+	default: // nothing but where the channel stands
+		return driver.Range{Channel: stored, After: math.MaxInt64}
+	}
+}

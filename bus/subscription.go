@@ -1,0 +1,357 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+)
+
+// Bounds of what one subscription holds. A reader that falls further behind
+// reads the backlog.
+const (
+	maxQueued      = 512     // live messages
+	maxQueuedBytes = 1 << 20 // of their envelopes; one message may be larger
+)
+
+// A Subscription hands out the messages of one channel, or of all of them, in
+// the store's order, each once, none missing for as long as the backlog holds
+// them: over reconnects, restarts and slow spells of the reader. What was lost
+// for good is told by a *GapError.
+//
+// One goroutine at a time may be in Next or in a loop over Messages; Position
+// and Close are safe at any time. Close it when it is not needed any more.
+// A subscription whose reader is away holds bounded memory: its position is
+// kept, and the backlog read when the reader is back.
+type Subscription struct {
+	source
+	slot int // its index in the hub's list; guarded by hub.mu
+
+	wake chan struct{} // holds one signal: there is something to do for Next
+	done chan struct{} // closed by end
+
+	mu      sync.Mutex // guards below
+	ended   bool
+	behind  bool     // the feed is not continuous with what is queued: read the backlog
+	reading bool     // a read of the backlog is under way; its end is not known yet
+	tail    Position // the end of page and queue; only while neither behind nor reading
+	pos     Position // after what was handed out last
+	page    []item   // read from the backlog; handed out before queue
+	queue   []item   // live
+	queued  int      // bytes in queue
+}
+
+// Subscribe subscribes to channel. Nothing that is published after Subscribe
+// returned is missed. From Latest it asks the store once where the channel
+// stands, and fails if the store does not answer; other positions are read by
+// the first Next. ctx bounds this call only: the subscription lasts until
+// Close.
+//
+// On a bus without a site only messages without a site are heard.
+func (b *Bus) Subscribe(ctx context.Context, channel string, from Position) (*Subscription, error) {
+	src, err := b.source(channel)
+	if err != nil {
+		return nil, fmt.Errorf("bus: subscribe %q: %w", channel, err)
+	}
+	return subscribe(ctx, src, from)
+}
+
+// SubscribeAll subscribes to every message of the store, of every channel and
+// site. Its positions and gaps are in global ids. It fails as Subscribe does.
+func (b *Bus) SubscribeAll(ctx context.Context, from GlobalPosition) (*Subscription, error) {
+	p := Position{id: from.id, mark: from.mark}
+	if from.latest {
+		p = Latest()
+	}
+	return subscribe(ctx, source{core: b.core, everything: true}, p)
+}
+
+// subscribe registers first and only then asks where the store stands, so that
+// nothing falls between the two.
+func subscribe(ctx context.Context, src source, from Position) (*Subscription, error) {
+	s := &Subscription{
+		source: src, pos: from, behind: true,
+		wake: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	err := src.core.listen()
+	if err == nil && !src.core.hub.add(s) {
+		err = ErrClosed
+	}
+	if err != nil {
+		return nil, fmt.Errorf("bus: subscribe %q: %w", src.channel, err)
+	}
+	if from.kind == latest {
+		if err := s.catchUp(ctx); err != nil {
+			_ = s.Close() // never fails
+			return nil, fmt.Errorf("bus: subscribe %q: %w", src.channel, err)
+		}
+	}
+	return s, nil
+}
+
+// Next waits for the next message. A *GapError says that something may be
+// lost, a *DecodeError that one message cannot be read: call Next again. When
+// ctx is done its error is returned and the subscription goes on. ErrClosed is
+// final. While the store does not answer, Next waits and tries again.
+func (s *Subscription) Next(ctx context.Context) (Message, error) {
+	for tries := 0; ; {
+		it, found := s.take()
+		switch found {
+		case anItem:
+			if it.err != nil {
+				return Message{}, it.err
+			}
+			return *it.message, nil
+		case theEnd:
+			return Message{}, ErrClosed
+		case aHole:
+			if err := s.catchUp(ctx); err == nil {
+				tries = 0
+				continue
+			}
+			if err := s.pause(ctx, tries); err != nil {
+				return Message{}, err
+			}
+			tries++
+		case nothing:
+			select {
+			case <-s.wake:
+			case <-s.done:
+			case <-ctx.Done():
+				return Message{}, ctx.Err()
+			}
+		}
+	}
+}
+
+// pause waits before another read of a store that did not answer.
+func (s *Subscription) pause(ctx context.Context, tries int) error {
+	timer := newBackoff(tries)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-s.done:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Messages loops over Next until ctx is done or the subscription is closed,
+// either of which ends the loop. The error of a pair is a *GapError or a
+// *DecodeError, after which the loop goes on.
+func (s *Subscription) Messages(ctx context.Context) iter.Seq2[Message, error] {
+	return func(yield func(Message, error) bool) {
+		for {
+			m, err := s.Next(ctx)
+			if err != nil && !goesOn(err) {
+				return
+			}
+			if !yield(m, err) {
+				return
+			}
+		}
+	}
+}
+
+// goesOn reports whether a subscription goes on after an error of Next.
+func goesOn(err error) bool {
+	var gap *GapError
+	var undecodable *DecodeError
+	return errors.As(err, &gap) || errors.As(err, &undecodable)
+}
+
+// SubscribeFunc subscribes like Subscribe and calls fn for each message, in
+// order, from one goroutine. fn gets a *GapError or *DecodeError with an empty
+// message, after which it goes on, and ErrClosed as the last call. A panic of
+// fn is logged and contained; the next message follows. fn may close the
+// subscription, but not the bus.
+func (b *Bus) SubscribeFunc(ctx context.Context, channel string, from Position, fn func(Message, error)) (*Subscription, error) {
+	s, err := b.Subscribe(ctx, channel, from)
+	if err != nil {
+		return nil, err
+	}
+	started := b.start(func() {
+		for more := true; more; {
+			m, err := s.Next(context.Background())
+			more = err == nil || goesOn(err)
+			b.guard("a subscriber's callback", func() { fn(m, err) })
+		}
+	})
+	if !started {
+		_ = s.Close() // never fails
+		return nil, fmt.Errorf("bus: subscribe %q: %w", channel, ErrClosed)
+	}
+	return s, nil
+}
+
+// Position returns the position after what Next returned last, from which a
+// new subscription would go on. On a subscription to all channels its ids are
+// global ids.
+func (s *Subscription) Position() Position {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pos
+}
+
+// Close ends the subscription: a waiting Next, and any later one, returns
+// ErrClosed. It does not wait for a callback that is running. It always
+// returns nil.
+func (s *Subscription) Close() error {
+	if s.end() {
+		s.core.hub.remove(s)
+	}
+	return nil
+}
+
+// end marks s as over; true the first time.
+func (s *Subscription) end() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return false
+	}
+	s.ended = true
+	s.page, s.queue = nil, nil
+	close(s.done)
+	return true
+}
+
+// finding is what take found.
+type finding uint8
+
+const (
+	nothing finding = iota
+	anItem
+	aHole // the backlog must be read
+	theEnd
+)
+
+// take takes the next item: first what was read, then what came live.
+func (s *Subscription) take() (item, finding) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var it item
+	switch {
+	case s.ended:
+		return it, theEnd
+	case len(s.page) > 0:
+		it, s.page = shift(s.page)
+	case s.behind:
+		return it, aHole
+	case len(s.queue) > 0:
+		it, s.queue = shift(s.queue)
+		s.queued -= it.size
+	default:
+		return it, nothing
+	}
+	s.pos = s.after(it)
+	return it, anItem
+}
+
+// shift takes the first item and lets go of the array with the last one.
+func shift(items []item) (item, []item) {
+	first := items[0]
+	items[0] = item{}
+	if len(items) == 1 {
+		return first, nil
+	}
+	return first, items[1:]
+}
+
+// push takes a live item from the feed. It never waits.
+func (s *Subscription) push(it item) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.ended || s.behind:
+	case s.reading:
+		s.enqueue(it)
+	case it.at.GlobalID <= s.tail.seen: // was read from the backlog
+	case !s.everything && it.message != nil && it.message.Prev > s.tail.id:
+		s.fallBehind() // something before it never came
+	default:
+		s.enqueue(it)
+	}
+}
+
+// enqueue appends to the queue, or drops all of it when it is full. s.mu must
+// be held.
+func (s *Subscription) enqueue(it item) {
+	if len(s.queue) >= maxQueued || len(s.queue) > 0 && s.queued+it.size > maxQueuedBytes {
+		s.fallBehind()
+		return
+	}
+	s.queue = append(s.queue, it)
+	s.queued += it.size
+	s.tail = s.after(it)
+	s.signal()
+}
+
+// fallBehind drops what is queued: the backlog has it. s.mu must be held.
+func (s *Subscription) fallBehind() {
+	s.behind, s.queue, s.queued = true, nil, 0
+	s.core.traceBehind(s.channel)
+	s.signal()
+}
+
+func (s *Subscription) signal() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// catchUp reads a page of the backlog. Live messages that come meanwhile are
+// queued, and joined to what was read.
+func (s *Subscription) catchUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	defer context.AfterFunc(s.core.ctx, cancel)()
+
+	s.mu.Lock()
+	from := s.pos
+	s.behind, s.reading = false, true
+	s.mu.Unlock()
+
+	part, err := s.read(ctx, from, maxPage)
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reading = false
+	live := s.queue
+	s.queue, s.queued = nil, 0
+	switch {
+	case err != nil:
+		s.behind = true
+		return err
+	case s.ended:
+	case part.more:
+		s.behind = true
+		s.handOver(part)
+	default:
+		s.handOver(part)
+		s.join(live)
+	}
+	return nil
+}
+
+// handOver makes part the next to be handed out. s.mu must be held.
+func (s *Subscription) handOver(part stretch) {
+	s.page, s.tail = part.items, part.end
+	if len(part.items) == 0 {
+		s.pos = part.end
+	}
+}
+
+// join queues what came live during a read, unless it came too fast or was
+// interrupted. s.mu must be held.
+func (s *Subscription) join(live []item) {
+	for _, it := range live {
+		if !s.behind && it.at.GlobalID > s.tail.seen {
+			s.enqueue(it)
+		}
+	}
+}
