@@ -41,8 +41,8 @@ func (src source) judge(p Position, page driver.Page, state driver.State) judgem
 		return judgement{reason: GapFailover, seen: p.seen}
 	case page.Loss == driver.LossCertain:
 		return judgement{reason: GapTrimmed, seen: p.seen}
-	case page.Loss == driver.LossPossible && p.id > 0:
-		// A reader from 0 asked for what there is.
+	case page.Loss == driver.LossPossible && (p.id > 0 || known):
+		// A new reader from 0 asked for what there is.
 		return judgement{reason: GapPossible, seen: p.seen}
 	}
 	return judgement{seen: p.seen}
@@ -85,18 +85,13 @@ func unseen(messages []driver.Message, seen int64) []driver.Message {
 // gap is the item that tells a reader at from of a loss before messages or,
 // where there are none, before end.
 func (src source) gap(from Position, reason GapReason, messages []driver.Message, end Position) item {
-	e := &GapError{Channel: src.channel, Site: src.site, After: from.id, Reason: reason}
 	at := driver.Position{ID: end.id, GlobalID: end.seen}
-	switch {
-	case len(messages) > 0:
-		first := messages[0]
-		at = driver.Position{ID: first.ID - 1, GlobalID: first.GlobalID - 1}
-		e.Next = first.ID
-		if src.everything {
-			e.Next = first.GlobalID
-		}
-	case reason == GapTrimmed || reason == GapPossible:
-		e.Next = end.id + 1
+	if len(messages) > 0 {
+		at = driver.Position{ID: messages[0].ID - 1, GlobalID: messages[0].GlobalID - 1}
+	}
+	e := &GapError{Channel: src.channel, Site: src.site, After: from.id, Next: at.ID + 1, Reason: reason}
+	if src.everything {
+		e.Next = at.GlobalID + 1
 	}
 	src.core.traceGap(e)
 	return item{err: e, at: at, mark: end.mark}

@@ -38,10 +38,11 @@ var (
 // A GapError tells a subscriber that something may be lost for good. The
 // subscription goes on after it.
 //
-// For the reasons trimmed, possible and failover something in the open
-// interval (After, Next) may be lost; Next is 0 where no later message is
-// known yet. For the reason reset, After is the last id of the old store and
-// Next the first of the new one, 0 where it has none yet.
+// For the reasons trimmed and possible something in the open interval (After,
+// Next) may be lost. For the reason failover it is what the old server had
+// given ids above After, which the new one gives again. For the reason reset
+// After is the last id of the old store. Next is the first id that comes, or
+// the least that can come where nothing is stored yet.
 //
 // On a subscription to all channels Channel is empty and the ids are global.
 type GapError struct {
@@ -69,9 +70,6 @@ func (e *GapError) Error() string {
 	}
 	if e.Site != "" {
 		where += fmt.Sprintf(" of site %q", e.Site)
-	}
-	if e.Next == 0 {
-		return fmt.Sprintf("bus: gap on %s after id %d: %s", where, e.After, e.Reason)
 	}
 	return fmt.Sprintf("bus: gap on %s between ids %d and %d: %s", where, e.After, e.Next, e.Reason)
 }

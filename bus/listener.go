@@ -16,12 +16,18 @@ import (
 // be dead.
 type listener struct {
 	core *core
-	last int64 // the feed brings only global ids above it
+	mark storeMark // the life of the store that the feed belongs to
 
-	mu     sync.Mutex // guards below, which the watchdog reads
-	live   bool       // repaired; seen and mark hold
-	seen   int64      // the highest global id that the feed has brought, or the repair read
-	marked storeMark
+	mu sync.Mutex // guards below, which the watchdog reads
+	at progress
+}
+
+// progress is how far a feed has come, in global ids.
+type progress struct {
+	live     bool  // everybody was brought forward
+	floor    int64 // the feed brings only ids above it
+	repaired int64 // the repair read up to it; the feed may bring some of that again
+	seen     int64 // the feed, or the repair, has brought everything up to it
 }
 
 // Why a feed is given up although its connection did not fail.
@@ -41,7 +47,7 @@ func (l *listener) run() {
 		if ctx.Err() != nil {
 			return
 		}
-		l.setProgress(false, driver.State{})
+		l.setProgress(progress{})
 		l.core.health.setFeed(err)
 		l.core.traceFeedDown(err)
 		if time.Since(began) > l.core.options.LivenessBound {
@@ -73,7 +79,8 @@ func (l *listener) session(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("ask the store: %w", err)
 	}
-	l.last = state.GlobalID
+	l.mark = markOf(state)
+	l.setProgress(progress{floor: state.GlobalID})
 	stream, err := l.open(ctx)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
@@ -123,38 +130,42 @@ func (l *listener) state(ctx context.Context, timeout time.Duration) (state driv
 	return state, err
 }
 
-// bringForward repairs every subscription and notes where the store stood.
+// bringForward repairs every subscription and notes where the store stood. A
+// feed from before a reset is of no use any more: it may still hold messages
+// of the old store.
 func (l *listener) bringForward(ctx context.Context) error {
 	state, err := l.core.repair(ctx)
 	if err != nil {
 		return fmt.Errorf("catch up: %w", err)
 	}
+	floor := l.progress().floor
+	if markOf(state) != l.mark || state.GlobalID < floor {
+		return errReset
+	}
 	l.core.health.setStore(state.ReadOnly, nil)
-	l.setProgress(true, state)
+	l.setProgress(progress{live: true, floor: floor, repaired: state.GlobalID, seen: state.GlobalID})
 	return nil
 }
 
 // take handles one message of the feed.
 func (l *listener) take(ctx context.Context, m driver.Message) error {
-	_, seen, _ := l.progress()
+	at := l.progress()
 	switch {
 	case m.GlobalID <= 0:
 		// Something was announced, by a peer whose connection was cut while it
 		// published: only the store knows what.
 		l.core.traceUndecodable(&DecodeError{Channel: m.Channel, Err: fmt.Errorf("announcement %s: %w", shorten(m.Data), errNoIDs)})
 		return l.bringForward(ctx)
-	case m.GlobalID <= l.last:
-		return fmt.Errorf("%w from %d to %d", errWentBack, l.last, m.GlobalID)
-	case m.GlobalID > seen+1 && l.core.traits.DenseGlobalIDs:
+	case m.GlobalID <= at.floor:
+		return fmt.Errorf("%w from %d to %d", errWentBack, at.floor, m.GlobalID)
+	case m.GlobalID > at.seen+1 && l.core.traits.DenseGlobalIDs:
 		if err := l.bringForward(ctx); err != nil {
 			return err
 		}
 	}
 	// What the repair has read may come again. It is handed on all the same: a
 	// subscription that began during the repair may lack it, the others know it.
-	_, _, mark := l.progress()
-	l.core.dispatch(m, mark)
-	l.last = m.GlobalID
+	l.core.dispatch(m, l.mark)
 	l.advance(m.GlobalID)
 	return nil
 }
@@ -165,19 +176,27 @@ var errNoIDs = errors.New("no ids")
 func (l *listener) advance(id int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.seen = max(l.seen, id)
+	l.at.floor, l.at.seen = id, max(l.at.seen, id)
 }
 
-func (l *listener) setProgress(live bool, state driver.State) {
+// settle is called when all that the repair read must have come again, if it
+// was to come at all.
+func (l *listener) settle() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.live, l.seen, l.marked = live, state.GlobalID, markOf(state)
+	l.at.floor = max(l.at.floor, l.at.repaired)
 }
 
-func (l *listener) progress() (live bool, seen int64, mark storeMark) {
+func (l *listener) setProgress(at progress) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.live, l.seen, l.marked
+	l.at = at
+}
+
+func (l *listener) progress() progress {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.at
 }
 
 // watch asks, three times within the liveness bound, whether the feed is alive
@@ -213,20 +232,23 @@ func within(ctx context.Context, d time.Duration, f func(context.Context) error)
 // compare asks the store how far it is and returns that. A store that does not
 // answer is told to Health; the feed may be well all the same.
 func (l *listener) compare(ctx context.Context, timeout time.Duration, due int64) (int64, error) {
-	_, before, _ := l.progress()
+	before := l.progress()
 	state, err := l.state(ctx, timeout)
 	if ctx.Err() != nil {
 		return 0, nil //nolint:nilerr // the session is over; the store is not to blame
 	}
 	l.core.health.setStore(state.ReadOnly, err)
-	live, seen, mark := l.progress()
+	now := l.progress()
 	switch {
-	case err != nil || !live:
+	case err != nil || !now.live:
 		return 0, nil //nolint:nilerr // told to Health
-	case markOf(state) != mark || state.GlobalID < before:
+	case markOf(state) != l.mark || state.GlobalID < before.seen:
 		return 0, errReset
-	case due > seen:
-		return 0, fmt.Errorf("%w: it is at %d, the feed at %d", errMissing, due, seen)
+	case due > now.seen:
+		return 0, fmt.Errorf("%w: it is at %d, the feed at %d", errMissing, due, now.seen)
+	}
+	if before.live && before.repaired == now.repaired && due > 0 {
+		l.settle()
 	}
 	return state.GlobalID, nil
 }

@@ -42,11 +42,10 @@ type Subscription struct {
 	queued  int      // bytes in queue
 }
 
-// Subscribe subscribes to channel. Nothing that is published after Subscribe
-// returned is missed. From Latest it asks the store once where the channel
-// stands, and fails if the store does not answer; other positions are read by
-// the first Next. ctx bounds this call only: the subscription lasts until
-// Close.
+// Subscribe subscribes to channel, and asks the store once where the channel
+// stands: it fails when the store does not answer. Nothing that is published
+// after Subscribe returned is missed in silence. ctx bounds this call only: the
+// subscription lasts until Close.
 //
 // On a bus without a site only messages without a site are heard.
 func (b *Bus) Subscribe(ctx context.Context, channel string, from Position) (*Subscription, error) {
@@ -81,11 +80,11 @@ func subscribe(ctx context.Context, src source, from Position) (*Subscription, e
 	if err != nil {
 		return nil, fmt.Errorf("bus: subscribe %q: %w", src.channel, err)
 	}
-	if from.kind == latest {
-		if err := s.catchUp(ctx); err != nil {
-			_ = s.Close() // never fails
-			return nil, fmt.Errorf("bus: subscribe %q: %w", src.channel, err)
-		}
+	// At once, whatever the position, so that it is known which life of the
+	// store it belongs to.
+	if err := s.catchUp(ctx); err != nil {
+		_ = s.Close() // never fails
+		return nil, fmt.Errorf("bus: subscribe %q: %w", src.channel, err)
 	}
 	return s, nil
 }
@@ -269,6 +268,17 @@ func (s *Subscription) push(it item) {
 	case s.ended || s.behind:
 	case s.reading:
 		s.enqueue(it)
+	default:
+		s.follow(it)
+	}
+}
+
+// follow queues a live item if it continues what is queued. s.mu must be held.
+func (s *Subscription) follow(it item) {
+	switch {
+	case s.behind:
+	case it.mark != s.tail.mark:
+		s.fallBehind() // the feed and the backlog are of two lives of the store
 	case it.at.GlobalID <= s.tail.seen: // was read from the backlog
 	case !s.everything && it.message != nil && it.message.Prev > s.tail.id:
 		s.fallBehind() // something before it never came
@@ -350,8 +360,6 @@ func (s *Subscription) handOver(part stretch) {
 // interrupted. s.mu must be held.
 func (s *Subscription) join(live []item) {
 	for _, it := range live {
-		if !s.behind && it.at.GlobalID > s.tail.seen {
-			s.enqueue(it)
-		}
+		s.follow(it)
 	}
 }

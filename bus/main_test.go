@@ -1,0 +1,9 @@
+package bus_test
+
+import (
+	"testing"
+
+	"github.com/messagebus-go/messagebus/bus/internal/leakcheck"
+)
+
+func TestMain(m *testing.M) { leakcheck.Main(m) }
