@@ -55,12 +55,12 @@ var (
 // memory with b.
 func decodeEnvelope(b []byte) (json.RawMessage, targets, error) {
 	if payload, ok := untargetedPayload(b); ok {
-		return payload, targets{}, checkPayload(payload, false)
+		return payload, targets{}, checkJSON(payload, maxDepth, false)
 	}
 	if !json.Valid(b) {
 		return nil, targets{}, fmt.Errorf("envelope %s: %w", shorten(b), errNotJSON)
 	}
-	if err := checkPayload(b, false); err != nil {
+	if err := checkJSON(b, maxDepth+1, false); err != nil {
 		return nil, targets{}, fmt.Errorf("envelope: %w", err)
 	}
 	members, err := envelopeMembers(b)

@@ -33,7 +33,7 @@ func encodePayload(data any) ([]byte, error) {
 			return nil, err
 		}
 	}
-	if err := checkPayload(raw, true); err != nil {
+	if err := checkJSON(raw, maxDepth, true); err != nil {
 		return nil, err
 	}
 	return raw, nil
@@ -94,11 +94,11 @@ func appendJSONString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// checkPayload refuses valid JSON that a Ruby reader, or a browser, cannot
-// read: lone surrogates, deep nesting, invalid UTF-8 and, where numbers is
-// set, numbers beyond a double (Ruby writes them on as a bare Infinity).
+// checkJSON refuses valid JSON that a Ruby reader, or a browser, cannot read:
+// lone surrogates, nesting deeper than most, invalid UTF-8 and, where numbers
+// is set, numbers beyond a double (Ruby writes them on as a bare Infinity).
 // raw must satisfy json.Valid.
-func checkPayload(raw []byte, numbers bool) error {
+func checkJSON(raw []byte, most int, numbers bool) error {
 	if !utf8.Valid(raw) {
 		return fmt.Errorf("%w: it is not valid UTF-8", ErrInvalidData)
 	}
@@ -112,8 +112,8 @@ func checkPayload(raw []byte, numbers bool) error {
 			}
 			i += n - 1
 		case c == '[' || c == '{':
-			if depth++; depth > maxDepth {
-				return fmt.Errorf("%w: nested deeper than %d", ErrInvalidData, maxDepth)
+			if depth++; depth > most {
+				return fmt.Errorf("%w: nested deeper than %d", ErrInvalidData, most)
 			}
 		case c == ']' || c == '}':
 			depth--
