@@ -36,7 +36,7 @@ setup: ## Install what "make test" needs, and nothing else
 
 .PHONY: race
 race: ## Run the tests of the released modules with the race detector (COUNT=20 repeats them)
-	@scripts/setup.sh go
+	@scripts/setup.sh race
 	@GOFLAGS="$$GOFLAGS -count=$(COUNT)" scripts/test.sh unit
 
 .PHONY: lint

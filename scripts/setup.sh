@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Installs what the project's commands need and this machine does not have.
 #
-#   scripts/setup.sh [go | js | lint | test]...     (default: test)
+#   scripts/setup.sh [go | race | js | lint | test]...     (default: test)
 #
 #   go     to build and to run the demo: Go
+#   race   to run the Go tests with the race detector: Go and a C compiler
 #   js     to rebuild the browser client: Node and npm
 #   lint   to check the code: Go, shellcheck, golangci-lint
 #   test   all of it, a C compiler and a browser
@@ -128,6 +129,10 @@ lint=
 for subset in "$@"; do
 	case $subset in
 	go) need_go ;;
+	race)
+		need_go
+		need_compiler
+		;;
 	js) need_node ;;
 	lint)
 		need_go
@@ -144,7 +149,7 @@ for subset in "$@"; do
 		need_tool shellcheck "checks the shell scripts"
 		lint=yes
 		;;
-	*) fail "scripts/setup.sh: unknown subset \"$subset\"; it takes go, js, lint and test" ;;
+	*) fail "scripts/setup.sh: unknown subset \"$subset\"; it takes go, race, js, lint and test" ;;
 	esac
 done
 
