@@ -66,30 +66,37 @@ func quoteStart(b []byte) string {
 }
 
 // ParseInt reads an integer as Ruby's String#to_i does: leading white space, a
-// sign, digits with single underscores between them, and whatever follows is
-// ignored. Nothing to read is 0. Beyond 64 bits it is the largest or smallest
+// sign, the prefix 0d, digits with single underscores between them, and whatever
+// follows is ignored. Nothing to read is 0. Beyond 64 bits it is the largest or smallest
 // number that fits.
 func ParseInt(s string) int64 {
 	s = strings.TrimLeft(s, " \t\n\v\f\r")
-	negative := strings.HasPrefix(s, "-")
-	if negative || strings.HasPrefix(s, "+") {
-		s = s[1:]
+	sign := ""
+	if s != "" && (s[0] == '-' || s[0] == '+') {
+		sign, s = s[:1], s[1:]
 	}
-	// The digits are collected first, so that cutting to 64 bits is strconv's work.
-	digits := make([]byte, 0, 20)
-	if negative {
-		digits = append(digits, '-')
+	if len(s) > 2 && (s[:2] == "0d" || s[:2] == "0D") && isDigit(s[2]) {
+		s = s[2:]
 	}
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c >= '0' && c <= '9' {
-			digits = append(digits, c)
-			continue
-		}
-		if s[i] == '_' && i > 0 && s[i-1] != '_' {
-			continue
-		}
-		break
-	}
-	n, _ := strconv.ParseInt(string(digits), 10, 64) // on a range error n is the nearest
+	n, _ := strconv.ParseInt(sign+leadingDigits(s), 10, 64) // on a range error n is the nearest
 	return n
 }
+
+// leadingDigits returns the digits that s begins with, without its underscores
+// and leading zeros: 20 at most, which is more than 64 bits can hold.
+func leadingDigits(s string) string {
+	digits := make([]byte, 0, 20)
+	for i := 0; i < len(s) && len(digits) < cap(digits); i++ {
+		switch {
+		case s[i] == '0' && len(digits) == 0:
+		case isDigit(s[i]):
+			digits = append(digits, s[i])
+		case s[i] == '_' && i > 0 && s[i-1] != '_':
+		default:
+			return string(digits)
+		}
+	}
+	return string(digits)
+}
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
