@@ -23,7 +23,8 @@ func concurrencyClaims() map[string]func(*env) {
 type load struct {
 	publishers, each int
 	limits           driver.Limits
-	channels         []string // taken in turn
+	channels         []string      // taken in turn
+	leave            chan struct{} // when not nil, it decides how many: one message for each receive
 
 	mu   sync.Mutex
 	sent []driver.Message // guarded by mu
@@ -38,7 +39,7 @@ func (e *env) newLoad(publishers, each int) *load {
 
 // run is the work of publisher i.
 func (l *load) run(ctx context.Context, b driver.Backend, i int) error {
-	for n := range l.each {
+	for n := 0; l.more(n); n++ {
 		m, err := tryPublish(ctx, b, l.channels[(i+n)%len(l.channels)], fmt.Sprintf(`{"publisher":%d,"n":%d}`, i, n), l.limits)
 		if err != nil {
 			return err
@@ -48,6 +49,28 @@ func (l *load) run(ctx context.Context, b driver.Backend, i int) error {
 		l.mu.Unlock()
 	}
 	return nil
+}
+
+// more reports whether a publisher that has published n messages goes on.
+func (l *load) more(n int) bool {
+	if l.leave == nil {
+		return n < l.each
+	}
+	_, ok := <-l.leave
+	return ok
+}
+
+// pace makes the load wait for grants, of which there will be so many: what is
+// published while somebody reads neither runs dry nor runs away.
+func (l *load) pace(grants int) { l.leave = make(chan struct{}, grants*messagesPerGrant) }
+
+const messagesPerGrant = 5
+
+// grant lets the publishers go on while the caller does.
+func (l *load) grant() {
+	for range messagesPerGrant {
+		l.leave <- struct{}{}
+	}
 }
 
 // all returns what was published, by global id.
@@ -101,20 +124,29 @@ func concurrentStreams(e *env) {
 
 func concurrentReads(e *env) {
 	const readers = 2
-	l := e.newLoad(3, 60)
+	l := e.newLoad(3, 0)
+	l.pace(readers * readsPerReader)
 	ranges := make([]driver.Range, len(l.channels))
 	for i, channel := range l.channels {
 		ranges[i].Channel = channel
 	}
 	peers := []driver.Backend{e.dial(), e.dial(), e.dial(), e.dial(), e.dial()}
-	publishing := l.publishers * l.each
+	var reading sync.WaitGroup
+	reading.Add(readers)
 	snapshots := make([][]driver.Snapshot, readers)
-	e.parallel(l.publishers+readers, func(i int) (err error) {
-		if i < l.publishers {
+	e.parallel(len(peers)+1, func(i int) (err error) {
+		switch {
+		case i < l.publishers:
 			return l.run(e.ctx, peers[i], i)
+		case i < len(peers):
+			defer reading.Done()
+			snapshots[i-l.publishers], err = readOften(e.ctx, peers[i], ranges, l.grant)
+			return err
+		default:
+			reading.Wait()
+			close(l.leave)
+			return nil
 		}
-		snapshots[i-l.publishers], err = readUntil(e.ctx, peers[i], ranges, publishing)
-		return err
 	})
 	all := l.all()
 	for _, s := range slices.Concat(snapshots...) {
@@ -129,23 +161,21 @@ func concurrentReads(e *env) {
 	}
 }
 
-// readUntil reads until a snapshot holds n messages. It returns all snapshots.
-func readUntil(ctx context.Context, b driver.Backend, ranges []driver.Range, n int) ([]driver.Snapshot, error) {
-	var all []driver.Snapshot
-	for {
+// readsPerReader are as many as it takes to catch a publish in between.
+const readsPerReader = 25
+
+// readOften calls grant before each read.
+func readOften(ctx context.Context, b driver.Backend, ranges []driver.Range, grant func()) ([]driver.Snapshot, error) {
+	all := make([]driver.Snapshot, readsPerReader)
+	for i := range all {
+		grant()
 		s, err := b.Read(ctx, ranges)
 		if err != nil {
-			return all, fmt.Errorf("read: %w", err)
+			return nil, fmt.Errorf("read: %w", err)
 		}
-		all = append(all, s)
-		stored := 0
-		for _, p := range s.Pages {
-			stored += len(p.Messages)
-		}
-		if stored >= n {
-			return all, nil
-		}
+		all[i] = s
 	}
+	return all, nil
 }
 
 // isPrefix checks that got is the beginning of all, and holds what is not above id.
@@ -166,7 +196,10 @@ func isPrefix(got, all []driver.Message, id int64) error {
 // stream from then on, hold everything between them.
 func concurrentHandover(e *env) {
 	const joiners = 4
-	l := e.newLoad(3, 60)
+	l := e.newLoad(3, 0)
+	l.pace(joiners * grantsPerJoiner)
+	var joined sync.WaitGroup
+	joined.Add(joiners)
 	peers := make([]driver.Backend, l.publishers+joiners)
 	for i := range peers {
 		peers[i] = e.dial()
@@ -181,9 +214,11 @@ func concurrentHandover(e *env) {
 			defer published.Done()
 			return l.run(e.ctx, peers[i], i)
 		case i < len(peers):
-			seen[i-l.publishers], err = join(e.ctx, peers[i], last)
+			seen[i-l.publishers], err = join(e.ctx, peers[i], last, l.grant, sync.OnceFunc(joined.Done))
 			return err
 		default:
+			joined.Wait()
+			close(l.leave)
 			published.Wait()
 			_, err = tryPublish(e.ctx, e.peer, last, `"end"`, roomy())
 			return err
@@ -194,22 +229,31 @@ func concurrentHandover(e *env) {
 	}
 }
 
-// join listens, reads the backlog, and follows until the channel last has a message.
-func join(ctx context.Context, b driver.Backend, last string) ([]driver.Message, error) {
+// grantsPerJoiner: before Listen, before reading, before the first Next.
+const grantsPerJoiner = 3
+
+// join listens, reads the backlog, and follows until the channel last has a
+// message. It calls grant before each step and joined before the last.
+func join(ctx context.Context, b driver.Backend, last string, grant, joined func()) ([]driver.Message, error) {
+	defer joined()
+	grant()
 	s, err := b.Listen(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	defer s.Close()
+	grant()
 	p, err := b.GlobalBacklog(ctx, 0, 0)
 	if err != nil {
 		return nil, fmt.Errorf("global backlog: %w", err)
 	}
+	grant()
+	joined()
 	all := p.Messages
 	for len(all) == 0 || all[len(all)-1].Channel != last {
 		m, err := s.Next(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("the stream ended after %d messages: %w", len(all), err)
+			return nil, fmt.Errorf("a joiner's stream ended after %d messages: %w", len(all), err)
 		}
 		if len(all) == 0 || m.GlobalID > all[len(all)-1].GlobalID {
 			all = append(all, m)
