@@ -49,6 +49,7 @@ func ExampleSubscription_Messages() {
 	b, _ := bus.New(store, &bus.Options{MaxBacklogSize: 2})
 	defer b.Close()
 	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	for i := range 4 {
 		_, _ = b.Publish(ctx, "/chat", i)
 	}

@@ -82,8 +82,8 @@ func TestSubscribe_StartsWhereAsked(t *testing.T) {
 	}{
 		"from the beginning": {bus.After(0), "12345"},
 		"the zero position":  {bus.Position{}, "12345"},
-		"after an id":        {bus.After(5), "345"},
-		"between two ids":    {bus.After(6), "345"},
+		"after an id":        {bus.After(5), "45"},
+		"between two ids":    {bus.After(6), "45"},
 		"from now":           {bus.Latest(), ""},
 		"the last two":       {bus.Last(2), "45"},
 		"the last none":      {bus.Last(0), ""},
