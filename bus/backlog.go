@@ -39,7 +39,7 @@ func (b *Bus) Read(ctx context.Context, from map[string]Position) (map[string]Pa
 	for i, src := range sources {
 		p := from[src.channel]
 		found := src.judge(p, snapshot.Pages[i], snapshot.State)
-		part := stretch{}
+		var part stretch
 		if found.restart {
 			part, err = src.read(ctx, p, 0)
 		} else {

@@ -29,7 +29,7 @@ type core struct {
 	hub     *hub
 	health  healthState
 
-	ctx    context.Context // ends with Close; the background loops' own
+	ctx    context.Context //nolint:containedctx // the background loops' own: it ends with Close
 	cancel context.CancelFunc
 	loops  sync.WaitGroup
 

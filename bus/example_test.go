@@ -55,8 +55,7 @@ func ExampleSubscription_Messages() {
 	}
 	sub, _ := b.Subscribe(ctx, "/chat", bus.After(1))
 	for m, err := range sub.Messages(ctx) {
-		var gap *bus.GapError
-		if errors.As(err, &gap) {
+		if gap, ok := errors.AsType[*bus.GapError](err); ok {
 			fmt.Println("lost something between", gap.After, "and", gap.Next)
 			continue
 		}

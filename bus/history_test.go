@@ -76,7 +76,7 @@ func (h *history) check(channel string, from int64, seen []sighting) error {
 	for i, s := range seen {
 		if gap := s.gap; gap != nil {
 			if gap.After < at {
-				return fmt.Errorf("sighting %d: %v begins before the position %d", i, gap, at)
+				return fmt.Errorf("sighting %d: %w begins before the position %d", i, gap, at)
 			}
 			if gap.Reason == bus.GapReset {
 				life, at = -1, 0 // some later life: the next message tells which
@@ -177,7 +177,7 @@ func runHistory(t *testing.T, seed uint64) {
 	for _, channel := range channels {
 		mustPublish(t, h, publisher, channel)
 	}
-	time.Sleep(10 * time.Minute)
+	<-time.After(10 * time.Minute)
 	if health := reader.Health(); !health.OK {
 		t.Errorf("health is %v after everything was repaired", health.Reasons)
 	}
@@ -215,25 +215,25 @@ func step(t *testing.T, random *rand.Rand, h *history, faults *membus.Faults, b 
 		faults.CutFeeds(errCut)
 	case n < 76:
 		faults.Silence(true)
-		time.Sleep(time.Duration(random.IntN(20)) * time.Second)
+		<-time.After(time.Duration(random.IntN(20)) * time.Second)
 		faults.Silence(false)
 	case n < 80:
 		faults.FailRequests(errCut)
-		time.Sleep(time.Duration(random.IntN(20)) * time.Second)
+		<-time.After(time.Duration(random.IntN(20)) * time.Second)
 		faults.FailRequests(nil)
 	case n < 84:
 		// A message that was never announced and a reset, both within one check
 		// of the feed, cannot be told apart before the next check.
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		faults.DropNext(1 + random.IntN(5))
 	case n < 86:
 		faults.DropNext(0)
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		h.reset(faults)
 	case n < 90:
 		faults.Trim(channel, random.IntN(5))
 	default:
-		time.Sleep(time.Duration(random.IntN(3000)) * time.Millisecond)
+		<-time.After(time.Duration(random.IntN(3000)) * time.Millisecond)
 	}
 }
 
@@ -255,7 +255,7 @@ func record(t *testing.T, b *bus.Bus, channel string, at bus.Position, from int6
 	r := &recorder{channel: channel, from: from, sub: sub, done: make(chan []sighting, 1)}
 	go func() {
 		var seen []sighting
-		for m, err := range sub.Messages(context.Background()) {
+		for m, err := range sub.Messages(context.WithoutCancel(t.Context())) {
 			s := sighting{id: m.ID}
 			if !errors.As(err, &s.gap) {
 				if err := m.Decode(&s.number); err != nil {
@@ -264,7 +264,7 @@ func record(t *testing.T, b *bus.Bus, channel string, at bus.Position, from int6
 			}
 			seen = append(seen, s)
 			if pauseMillis > 0 {
-				time.Sleep(time.Duration(pauseMillis) * time.Millisecond)
+				<-time.After(time.Duration(pauseMillis) * time.Millisecond)
 			}
 		}
 		r.done <- seen

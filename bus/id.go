@@ -3,9 +3,11 @@ package bus
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 )
 
 // An ID is a user or group id: an integer or a string, which keeps its JSON
@@ -80,7 +82,7 @@ func (id ID) appendJSON(b []byte) []byte {
 func (id *ID) UnmarshalJSON(b []byte) error {
 	b = bytes.TrimSpace(b)
 	if len(b) == 0 {
-		return fmt.Errorf("bus: id: empty; an id is an integer or a string")
+		return errors.New("bus: id: empty; an id is an integer or a string")
 	}
 	switch c := b[0]; {
 	case c == '"':
@@ -105,7 +107,7 @@ func numberID(s string) ID {
 	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 		return IntID(n)
 	}
-	if bytes.ContainsAny([]byte(s), ".eE") {
+	if strings.ContainsAny(s, ".eE") {
 		return ID{kind: idFloat, text: s}
 	}
 	return ID{kind: idOther, text: s}

@@ -90,7 +90,7 @@ func (l *listener) session(ctx context.Context) error {
 	watch.Go(func() { cancel(l.watch(ctx, stream)) })
 	defer watch.Wait()
 	defer cancel(nil)
-	defer stream.Close() //nolint:errcheck // the feed is given up; how it ends is of no interest
+	defer stream.Close()
 
 	if err := l.bringForward(ctx); err != nil {
 		return causeOf(ctx, err)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -174,11 +175,11 @@ func hexRune(b []byte) uint64 {
 // checkNumber returns the length of the JSON number at the start of b.
 func checkNumber(b []byte) (int, error) {
 	n := 1
-	for n < len(b) && bytes.IndexByte([]byte("0123456789.eE+-"), b[n]) >= 0 {
+	for n < len(b) && strings.IndexByte("0123456789.eE+-", b[n]) >= 0 {
 		n++
 	}
 	// 300 digits and signs cannot overflow without an exponent.
-	if n < 300 && bytes.IndexAny(b[:n], "eE") < 0 {
+	if n < 300 && !bytes.ContainsAny(b[:n], "eE") {
 		return n, nil
 	}
 	if _, err := strconv.ParseFloat(string(b[:n]), 64); err != nil {

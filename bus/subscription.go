@@ -157,9 +157,9 @@ func (s *Subscription) Messages(ctx context.Context) iter.Seq2[Message, error] {
 
 // goesOn reports whether a subscription goes on after an error of Next.
 func goesOn(err error) bool {
-	var gap *GapError
-	var undecodable *DecodeError
-	return errors.As(err, &gap) || errors.As(err, &undecodable)
+	_, gap := errors.AsType[*GapError](err)
+	_, undecodable := errors.AsType[*DecodeError](err)
+	return gap || undecodable
 }
 
 // SubscribeFunc subscribes like Subscribe and calls fn for each message, in

@@ -326,7 +326,7 @@ func TestClose_EndsEverySubscription(t *testing.T) {
 	sub := subscribe(t, b, "/a", bus.Latest())
 	ended := make(chan error, 1)
 	go func() {
-		_, err := sub.Next(context.Background())
+		_, err := sub.Next(t.Context())
 		ended <- err
 	}()
 	if err := b.Close(); err != nil {
@@ -361,13 +361,13 @@ func TestFeed_ThatDiesSilentlyIsNoticedWithinTheBound(t *testing.T) {
 		}
 		store.Faults().Silence(true)
 		publish(t, b, "/a", 1)
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		synctest.Wait()
 		if h := b.Health(); h.OK || len(h.Reasons) == 0 {
 			t.Errorf("10 s later health is %+v", h)
 		}
 		store.Faults().Silence(false)
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		synctest.Wait()
 		if h := b.Health(); !h.OK {
 			t.Errorf("repaired, health is %+v", h)
@@ -384,7 +384,7 @@ func TestFeed_AMessageThatWasNeverAnnouncedIsFoundWithinTheBound(t *testing.T) {
 		store := bustest.NewStore(t)
 		b := bustest.On(t, store, nil)
 		sub := subscribe(t, b, "/a", bus.Latest())
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		store.Faults().DropNext(1)
 		publish(t, b, "/a", 1)
 		start := time.Now()
@@ -501,7 +501,7 @@ func TestKeepalive_IsPublishedAsTheGemDoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := bustest.New(t)
 		subscribe(t, b, "/a", bus.Latest())
-		time.Sleep(61 * time.Second)
+		<-time.After(61 * time.Second)
 		synctest.Wait()
 		m, ok, err := b.LastMessage(t.Context(), "/__mb_keepalive__/")
 		if err != nil || !ok || string(m.Data) != fmt.Sprint(os.Getpid()) || len(m.UserIDs) != 1 || m.UserIDs[0] != bus.IntID(-1) {
@@ -509,7 +509,7 @@ func TestKeepalive_IsPublishedAsTheGemDoes(t *testing.T) {
 		}
 		quietBus := bustest.On(t, bustest.NewStore(t), &bus.Options{Keepalive: -1})
 		subscribe(t, quietBus, "/a", bus.Latest())
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		if _, ok, err := quietBus.LastMessage(t.Context(), "/__mb_keepalive__/"); ok || err != nil {
 			t.Errorf("a keepalive was published all the same: %v, %v", ok, err)
 		}
