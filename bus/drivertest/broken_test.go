@@ -715,7 +715,7 @@ func brokenLives() map[string]brokenStore {
 			func() breakage { return breakage{interrupt: func(f *membus.Faults) { f.FailOver(1) }} },
 			"recovery/BacklogSurvivesAnInterrupt", "backlog: message 2",
 		},
-		"an interrupt changes the epoch": {
+		"an interrupt changes the timeline": {
 			func() breakage { return breakage{interrupt: func(f *membus.Faults) { f.FailOver(0) }} },
 			"recovery/InterruptKeepsTheEpoch", "after an interrupt",
 		},
