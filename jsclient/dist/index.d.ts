@@ -1,0 +1,172 @@
+/**
+ * - `callback`: a callback or a listener threw; `cause` is what it threw.
+ * - `request`: no answer came, or it broke off; `cause` is what `fetch` or the `headers` function threw.
+ * - `refused`: the server answered with an error; `status` is its HTTP status.
+ * - `answer`: the answer was not what a message bus sends.
+ */
+export type ErrorCode = 'callback' | 'request' | 'refused' | 'answer';
+/** What an `error` event carries. The client goes on after every one of them. */
+export declare class MessageBusError extends Error {
+    readonly name: string;
+    readonly code: ErrorCode;
+    /** The HTTP status, with the code `refused`. */
+    readonly status: number | undefined;
+    constructor(code: ErrorCode, message: string, details?: {
+        status?: number;
+        cause?: unknown;
+    });
+}
+/**
+ * Where a subscription starts.
+ *
+ * - `'latest'`: only messages that are published after the server has answered.
+ * - a number: every message with a higher message id. A whole number, 0 or more; 0 is everything that is stored.
+ * - `{ last: k }`: the newest `k` stored messages, then new ones. `k` is a whole number, 1 or more.
+ */
+export type From = 'latest' | number | {
+    readonly last: number;
+};
+/** One message, as handed to a callback. `data` is whatever JSON the publisher sent. */
+export interface Message<T = unknown> {
+    readonly channel: string;
+    /** The message id: counts the messages of this channel. */
+    readonly id: number;
+    /** The global id: counts the messages of the whole store, and gives them their order. */
+    readonly globalId: number;
+    readonly data: T;
+}
+/** Called once for each message, in the order of their global ids. What it throws becomes an `error` event. */
+export type Callback<T = unknown> = (data: T, message: Message<T>) => void;
+/**
+ * Messages of a channel that may be lost: those with an id between `after` and `next`, both excluded.
+ * With the reason `reset` the ids started again: `after` is the last old id and `next` the first new one.
+ * The subscription goes on behind the gap. A gap may be reported where nothing was lost.
+ */
+export interface Gap {
+    readonly channel: string;
+    readonly after: number;
+    readonly next: number;
+    /** `trimmed`, `reset`, `failover` or `possible`; a newer server may know further ones. */
+    readonly reason: string;
+}
+/**
+ * - `stopped`: not started, or stopped.
+ * - `connecting`: started, and nothing answered yet.
+ * - `connected`: the last answer was good.
+ * - `retrying`: the last request failed; another one goes out by itself.
+ */
+export type Status = 'stopped' | 'connecting' | 'connected' | 'retrying';
+/** What `on` listens to, and what each listener receives. */
+export interface Events {
+    /** The status has changed. */
+    status: Status;
+    /** A request failed or a callback threw. The client goes on. Without a listener it is written to the console. */
+    error: MessageBusError;
+    /** Messages may be lost. */
+    gap: Gap;
+}
+/** Spacing of the requests. All but `retryChunkedAfterRequests` are milliseconds, more than 0 and at most 2147483647. */
+export interface Timing {
+    /** The shortest time between the starts of two requests, and between the end of one and the next. Default 100. */
+    minPollInterval: number;
+    /** The longest wait after failures. Default 180000. */
+    maxPollInterval: number;
+    /** Spacing, from start to start, of requests that are not held. Default 15000. */
+    callbackInterval: number;
+    /** The same while the page is hidden. Default 60000. */
+    backgroundCallbackInterval: number;
+    /** How long a stream may show nothing before a buffering proxy is assumed and streaming is given up. Default 3000. */
+    firstChunkTimeout: number;
+    /** How many held requests go without streaming after that. A whole number, 0 or more. Default 30. */
+    retryChunkedAfterRequests: number;
+    /**
+     * How long an answer may be silent before the connection is taken for dead. Must be longer than the
+     * server holds a request (25 s by default). Default 90000.
+     */
+    silenceTimeout: number;
+}
+/** Request headers, or a function that makes them before each request, which waits for it and fails where it fails. */
+export type HeadersSource = Readonly<Record<string, string>> | (() => Readonly<Record<string, string>> | Promise<Readonly<Record<string, string>>>);
+/** The part of a fetch response that the client uses. */
+export interface FetchResponse {
+    readonly ok: boolean;
+    readonly status: number;
+    readonly headers: {
+        get(name: string): string | null;
+    };
+    /** Null where the implementation cannot stream: the answer is then read whole. */
+    readonly body: ReadableStream<Uint8Array> | null;
+    text(): Promise<string>;
+}
+/** The part of fetch's second argument that the client sets. */
+export interface FetchInit {
+    readonly method: 'POST';
+    readonly headers: Record<string, string>;
+    readonly body: string;
+    readonly credentials: RequestCredentials;
+    readonly signal: AbortSignal;
+}
+/** What the client needs of `fetch`. It must obey the signal, in the request as well as in the body. */
+export type FetchLike = (url: string, init: FetchInit) => Promise<FetchResponse>;
+/** Settings of a client. All have defaults. */
+export interface ClientOptions {
+    /** What stands before `message-bus/…`; ends in a slash. Default `/`. */
+    baseUrl?: string;
+    /** Names this client to the server: letters, digits, `.`, `_`, `~` and `-`. Default: random. */
+    clientId?: string;
+    /** Sent with every request. Default: none. */
+    headers?: HeadersSource;
+    /** As in `fetch`. Default `same-origin`. */
+    credentials?: RequestCredentials;
+    /** Whether the server may hold a request until there is something to say. Default true. */
+    longPolling?: boolean;
+    /** Whether a held request may carry many messages, each as soon as it comes. Default true. */
+    streaming?: boolean;
+    /** The most characters in one part of a streamed answer, or in a whole answer that is not streamed. Default 16777216. */
+    maxPartLength?: number;
+    timing?: Partial<Timing>;
+    /** Default: the global `fetch`. */
+    fetch?: FetchLike;
+}
+/** A client of one server: one request at a time carries all its channels. */
+export interface Client {
+    readonly clientId: string;
+    readonly status: Status;
+    /** Begins to send requests, as long as there are subscriptions. Does nothing on a started client. */
+    start(): void;
+    /**
+     * Ends the request and sends no more; no callback runs afterwards. Subscriptions keep their positions,
+     * and `start` goes on from there.
+     */
+    stop(): void;
+    /**
+     * Calls `callback` for each message of `channel`, beginning at `from` (default `'latest'`). The same
+     * callback may be subscribed twice, and is then called twice. Works before `start` as well.
+     *
+     * Throws a TypeError for a channel that is empty or begins with `__`, and for an unknown `from`.
+     *
+     * @returns a function that ends this subscription; it may be called more than once.
+     */
+    subscribe<T = unknown>(channel: string, callback: Callback<T>, options?: {
+        readonly from?: From;
+    }): () => void;
+    /**
+     * Ends the subscriptions of a channel, or only those with this callback.
+     *
+     * @returns whether there were any.
+     */
+    unsubscribe<T = unknown>(channel: string, callback?: Callback<T>): boolean;
+    /**
+     * Adds a listener. What a listener throws becomes an `error` event, or goes to the console where the
+     * event was one.
+     *
+     * @returns a function that removes it.
+     */
+    on<K extends keyof Events>(event: K, listener: (value: Events[K]) => void): () => void;
+}
+/**
+ * Makes a client. It sends nothing before `start`.
+ *
+ * Throws a TypeError that names the option, where one cannot be used.
+ */
+export declare function createClient(options?: ClientOptions): Client;
