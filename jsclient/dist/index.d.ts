@@ -65,7 +65,7 @@ export interface Events {
     /** Messages may be lost. */
     gap: Gap;
 }
-/** Spacing of the requests. All but `retryChunkedAfterRequests` are milliseconds, more than 0 and at most 2147483647. */
+/** Spacing of the requests. All but `retryChunkedAfterRequests` are milliseconds, from 1 to 2147483647. */
 export interface Timing {
     /** The shortest time between the starts of two requests, and between the end of one and the next. Default 100. */
     minPollInterval: number;
@@ -122,7 +122,7 @@ export interface ClientOptions {
     longPolling?: boolean;
     /** Whether a held request may carry many messages, each as soon as it comes. Default true. */
     streaming?: boolean;
-    /** The most characters in one part of a streamed answer, or in a whole answer that is not streamed. Default 16777216. */
+    /** The most characters in a part of a streamed answer, or in a whole other answer. Default 16777216. */
     maxPartLength?: number;
     timing?: Partial<Timing>;
     /** Default: the global `fetch`. */

@@ -216,29 +216,37 @@ class PollingClient implements Client {
   private _takeMessage(run: Run, wire: WireMessage): void {
     const { channel, message_id: id, global_id: globalId, data } = wire;
     const message: Message = { channel, id, globalId, data };
-    let told = false;
-    for (const subscription of this._subscriptionsTo(channel)) {
-      if (!this._concerns(run, subscription)) continue;
-      const step = subscription.position.advance(id, globalId);
-      if (!step.moved) continue;
-      this._note(run, step, told);
-      told ||= step.gap !== undefined;
-      if (!this._concerns(run, subscription)) continue;
-      const callback = subscription.callback as Callback;
+    this._stepAll(run, channel, (position) => position.advance(id, globalId), (callback) => {
       this._events.guard(`a callback of ${channel}`, () => callback(data, message));
-    }
+    });
   }
 
   private _takeStatus(run: Run, data: unknown): void {
     for (const [channel, lastId] of entriesOf(data)) {
-      if (!Number.isSafeInteger(lastId)) continue;
-      let told = false;
-      for (const subscription of this._subscriptionsTo(channel)) {
-        if (!this._concerns(run, subscription)) continue;
-        const step = subscription.position.settle(lastId as number);
-        this._note(run, step, told);
-        told ||= step.gap !== undefined;
+      if (Number.isSafeInteger(lastId)) {
+        this._stepAll(run, channel, (position) => position.settle(lastId as number), () => {});
       }
+    }
+  }
+
+  /**
+   * Moves all positions of a channel, and calls back for those that moved. They fall into the same gap, which
+   * is told once.
+   */
+  private _stepAll(
+    run: Run,
+    channel: string,
+    step: (position: Position) => Step,
+    onMoved: (callback: Callback) => void,
+  ): void {
+    let told = false;
+    for (const subscription of this._subscriptionsTo(channel)) {
+      if (!this._concerns(run, subscription)) continue;
+      const { moved, gap } = step(subscription.position);
+      run.moved ||= moved;
+      if (gap && !told) this._events.emit('gap', gap);
+      told ||= gap !== undefined;
+      if (moved && this._concerns(run, subscription)) onMoved(subscription.callback as Callback);
     }
   }
 
@@ -262,12 +270,6 @@ class PollingClient implements Client {
     for (const { position } of this._subscriptions) {
       if (this._run === run && position.endBacklog()) run.moved = true;
     }
-  }
-
-  /** Notes what a step did. The subscriptions of a channel fall into the same gap, which is told once. */
-  private _note(run: Run, step: Step, told: boolean): void {
-    run.moved ||= step.moved;
-    if (step.gap && !told) this._events.emit('gap', step.gap);
   }
 
   private _subscriptionsTo(channel: string): Subscription[] {

@@ -19,9 +19,9 @@ export type Result =
   | { readonly kind: 'refused'; readonly retryAfter: number };
 
 const firstBackoff = 1_000;
-/** A request that was answered sooner with nothing was not held: the server is full, or something in between ends it. */
+/** What ends sooner with nothing was not held: the server is full, or something in between ends it. */
 const leastHold = 1_000;
-/** Longer requests to wait are cut to this; it also keeps timers far from their limit, beyond which they fire at once. */
+/** The longest wait that a server may ask for. Timers have a limit, too, beyond which they fire at once. */
 const mostRetryAfter = 3_600_000;
 
 /** Decides when the next request goes out. */

@@ -158,12 +158,9 @@ async function readParts(
   // A stream that breaks off leaves half a part behind. It is dropped: no position has moved, so it comes again.
   await readText(response, watch, (piece) => parser.push(piece));
   if (parts === 0) {
-    throw new MessageBusError('answer', `the answer ended before its first part; its content type is ${typeOf(response)}`);
+    const type = response.headers.get('Content-Type');
+    throw new MessageBusError('answer', `the answer, of type ${type}, ended before its first part`);
   }
-}
-
-function typeOf(response: FetchResponse): string {
-  return response.headers.get('Content-Type') ?? 'missing';
 }
 
 async function readText(response: FetchResponse, watch: Watch, onPiece: (piece: string) => void): Promise<void> {
@@ -232,11 +229,13 @@ class Watch {
   hear(): void {
     this.stop();
     const { firstChunkTimeout, silenceTimeout } = this._connection;
-    const [limit, cut] = this._awaitsPart ? ([firstChunkTimeout, 'buffered'] as const) : ([silenceTimeout, 'silent'] as const);
-    this._timer = setTimeout(() => {
-      this._cut = cut;
-      this._controller.abort();
-    }, limit);
+    this._timer = setTimeout(
+      () => {
+        this._cut = this._awaitsPart ? 'buffered' : 'silent';
+        this._controller.abort();
+      },
+      this._awaitsPart ? firstChunkTimeout : silenceTimeout,
+    );
   }
 
   endFirstPart(): void {
@@ -261,6 +260,6 @@ class Watch {
     }
     if (cause instanceof MessageBusError) return cause;
     if (cause instanceof RangeError) return new MessageBusError('answer', cause.message, { cause });
-    return new MessageBusError('request', `the request failed: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    return new MessageBusError('request', `the request failed: ${String(cause)}`, { cause });
   }
 }

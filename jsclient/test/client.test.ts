@@ -583,6 +583,43 @@ test('ids that go back are told once for all subscriptions of the channel', asyn
   assert.deepEqual(gaps, [{ channel: '/a', after: 80, next: 4, reason: 'reset' }]);
 });
 
+test('ids that start again in messages are told once too, before the message', async (t) => {
+  const b = bench(t);
+  const seen: string[] = [];
+  b.client.on('gap', ({ after, next }) => seen.push(`gap ${after} ${next}`));
+  for (const name of ['x', 'y']) b.client.subscribe('/a', (_data, { id }) => seen.push(`${name} ${id}`), { from: 80 });
+  b.client.start();
+  await b.pass(0);
+  b.last().part({ channel: '/a', id: 81, globalId: 900 }, { channel: '/a', id: 1, globalId: 901 });
+  await b.pass(0);
+  assert.deepEqual(seen, ['x 81', 'y 81', 'gap 81 1', 'x 1', 'y 1']);
+});
+
+test('a listener that stops the client at a gap is obeyed before the message behind it', async (t) => {
+  const b = bench(t);
+  const ids = collect(b, '/a', 80);
+  b.client.on('gap', () => b.client.stop());
+  b.client.start();
+  await b.pass(0);
+  b.last().part({ channel: '/a', id: 81, globalId: 900 }, { channel: '/a', id: 1, globalId: 901 });
+  await b.pass(0);
+  assert.deepEqual(ids, [81]);
+  assert.equal(b.client.status, 'stopped');
+});
+
+test('a callback that stops the client is obeyed before the parts that came with its own', async (t) => {
+  const b = bench(t);
+  const statuses: string[] = [];
+  b.client.on('status', (value) => statuses.push(value));
+  b.client.subscribe('/a', () => b.client.stop(), { from: 0 });
+  b.client.start();
+  await b.pass(0);
+  const part = (id: number): string => `[{"global_id":${id},"message_id":${id},"channel":"/a","data":0}]\r\n|\r\n`;
+  b.last().raw(part(1) + part(2));
+  await b.pass(0);
+  assert.deepEqual(statuses, ['connecting', 'connected', 'stopped']);
+});
+
 test('an empty tail is looked up before the next request is held', async (t) => {
   const b = bench(t);
   const ids = collect(b, '/a', { last: 1 });
