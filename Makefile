@@ -46,7 +46,7 @@ lint: ## Check formatting, scripts, vet and the linters
 
 .PHONY: fmt
 fmt: ## Format the Go code
-	@gofmt -s -w $(modules)
+	@find $(modules) -name node_modules -prune -o -name '*.go' -print0 | xargs -0 gofmt -s -w
 
 .PHONY: bench
 bench: ## Run the benchmarks (BENCH=regexp BENCHTIME=1s)

@@ -47,7 +47,7 @@ need_node() {
 		return
 	fi
 	# Debian 12 and Ubuntu 24.04 carry an older Node than the tests need.
-	candidate=$(apt-cache policy nodejs 2>/dev/null | sed -n 's/^ *Candidate: //p')
+	candidate=$(apt-cache policy nodejs 2>/dev/null | sed -n 's/^ *Candidate: //p' || true)
 	if ! have node && [[ $candidate =~ ^([0-9]+:)?([0-9]+)\. && ${BASH_REMATCH[2]} -ge $min_node ]]; then
 		missing "node" "builds and tests the browser client" nodejs npm
 	elif have node; then
@@ -155,7 +155,7 @@ done
 
 if ((${#manual[@]})); then
 	say_missing "${manual[@]}" "${reasons[@]}"
-	fail "install the first ${#manual[@]} of these by hand, then run the command again"
+	fail 'what has an address has to be installed by hand; then run the command again'
 fi
 install_packages
 [[ -z $lint ]] || install_golangci

@@ -64,7 +64,7 @@ step_workspace() {
 
 step_format() {
 	local files
-	files=$(gofmt -s -l "${all[@]}" | grep -v '/node_modules/' || true)
+	files=$(find "${all[@]}" -name node_modules -prune -o -name '*.go' -print0 | xargs -0 gofmt -s -l)
 	[[ -z $files ]] && return
 	printf 'not formatted; run "make fmt":\n%s\n' "$files"
 	return 1
