@@ -1,29 +1,31 @@
 #!/usr/bin/env bash
 # The browser client, through the scripts of jsclient/package.json.
 #
+#   scripts/js.sh install FOLDER
+#                           put the npm packages of a folder where they belong
 #   scripts/js.sh build     rebuild jsclient/dist
 #   scripts/js.sh check     types, tests, size, and that dist/ is what the sources give
 set -euo pipefail
 # shellcheck source=scripts/workspace.sh
 source "$(dirname "${BASH_SOURCE[0]}")/workspace.sh"
 
-[[ -f jsclient/package-lock.json ]] || fail 'there is no jsclient/package-lock.json'
-cd jsclient
-
 # npm ci deletes and downloads everything, so only when the lock file has changed.
-install() {
-	cmp -s package-lock.json node_modules/.installed-lock && return
+install() { # FOLDER
+	[[ -f $1/package-lock.json ]] || fail "there is no $1/package-lock.json"
+	cd "$1"
+	cmp -s package-lock.json node_modules/.installed-lock && return 0
 	npm ci --no-audit --no-fund
 	cp package-lock.json node_modules/.installed-lock
 }
 
 case ${1:-} in
+install) install "${2:?which folder?}" ;;
 build)
-	install
+	install jsclient
 	npm run build
 	;;
 check)
-	install
+	install jsclient
 	npm run check
 	npm test
 	# Built in a copy, so that the check changes nothing here.
@@ -36,5 +38,5 @@ check)
 	echo 'dist/ is what the sources give'
 	npm run size
 	;;
-*) fail 'usage: scripts/js.sh build|check' ;;
+*) fail 'usage: scripts/js.sh install FOLDER|build|check' ;;
 esac

@@ -136,6 +136,10 @@ step_integration() {
 		echo 'modules.txt lists no module that is not released'
 		return 0
 	fi
+	local folder
+	for folder in "${unreleased[@]}"; do
+		[[ ! -f $folder/package-lock.json ]] || scripts/js.sh install "$folder"
+	done
 	GOFLAGS="$GOFLAGS -count=1" go_tests "${unreleased[@]}"
 }
 
