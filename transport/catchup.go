@@ -1,0 +1,129 @@
+package transport
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/messagebus-go/messagebus/bus"
+)
+
+// readers read the backlog for clients that are behind, a few at a time.
+type readers struct {
+	mu      sync.Mutex // guards below
+	waiting []*client
+	running int
+}
+
+const (
+	maxReaders  = 8
+	readTimeout = time.Minute
+	retryAfter  = 250 * time.Millisecond
+)
+
+// catchUp reads the backlog for c, which take has set to reading. The caller is
+// one that Shutdown waits for.
+func (h *Handler) catchUp(c *client, slow bool) {
+	if slow {
+		h.traceSlow(c)
+	}
+	rs := &h.readers
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	rs.waiting = append(rs.waiting, c)
+	if rs.running < maxReaders {
+		rs.running++
+		h.loops.Go(h.readAll)
+	}
+}
+
+// readAll reads for those who wait, until there is nobody.
+func (h *Handler) readAll() {
+	for {
+		c := h.readers.next()
+		if c == nil {
+			return
+		}
+		for !c.isOver() && !h.readFor(c) {
+			if !h.pause(h.ctx, retryAfter) {
+				break
+			}
+		}
+	}
+}
+
+// next returns who is served next; nil: the caller may go.
+func (rs *readers) next() *client {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if len(rs.waiting) == 0 {
+		rs.running--
+		return nil
+	}
+	c := rs.waiting[0]
+	rs.waiting[0] = nil
+	rs.waiting = rs.waiting[1:]
+	return c
+}
+
+// readFor reads what c lacks; false: the store did not answer.
+func (h *Handler) readFor(c *client) bool {
+	ctx, cancel := context.WithTimeout(h.ctx, readTimeout)
+	defer cancel()
+	pages, err := h.view(c.identity.Site).Read(ctx, c.positions())
+	if err != nil {
+		h.options.Logger.Warn("cannot read the backlog for a held request", "client", c.clientID, "error", err)
+		return false
+	}
+	d := &digest{spots: make([]spot, 0, len(c.subs))}
+	for i := range c.subs {
+		if d.more {
+			break
+		}
+		page := pages[c.subs[i].channel]
+		d.add(c.subs[i].channel, &page, &c.recipient, h.options.Limits.MaxQueuedBytes)
+	}
+	c.resume(d)
+	return true
+}
+
+// positions are up to where c has been sent messages.
+func (c *client) positions() map[string]bus.Position {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	from := make(map[string]bus.Position, len(c.subs))
+	for i := range c.subs {
+		from[c.subs[i].channel] = *c.subs[i].sent
+	}
+	return from
+}
+
+// resume gives c what was read for it.
+func (c *client) resume(d *digest) {
+	var lead []byte
+	if len(d.messages) > 0 {
+		lead = c.encoder.part(array(d.messages))
+	}
+	c.settle(d, lead)
+	c.mu.Lock()
+	if len(lead) > 0 && c.encoder.single() {
+		c.end(Answered)
+	}
+	wake := c.needsWake()
+	c.mu.Unlock()
+	if wake {
+		c.wake()
+	}
+}
+
+// pause waits for d; false: ctx is done.
+func (h *Handler) pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,233 @@
+package transport
+
+import (
+	"sync"
+	"time"
+
+	"github.com/messagebus-go/messagebus/bus"
+)
+
+// A client is one held request. It is in one of four states:
+//
+//   - reading: the backlog is being read for it; live messages are collected
+//   - up to date: live messages that continue its positions are queued
+//   - behind: live messages are left to the backlog, which is to be read when
+//     all that was written before is gone
+//   - over: its last bytes are under way, or it was cut off
+type client struct {
+	recipient
+	h        *Handler
+	identity Identity
+	seq      int64
+	encoder  encoder
+	subs     []subscription
+
+	// One of the two ways to write: a connection and the worker that serves
+	// it, or a goroutine that waits for wakeup.
+	conn   conn
+	worker *worker
+	wakeup chan struct{}
+
+	due time.Duration // when the hold ends; guarded by deadlines.mu, as is its slot
+	at  int           // in the heap; -1: not there
+
+	mu      sync.Mutex // guards below, and the positions of subs
+	state   clientState
+	ending  bool   // take is to write the last part
+	why     Reason // the reason for the end
+	writing bool   // bytes are on their way; nobody else may write
+	dirty   bool   // somebody was told that there is something to write
+	begun   bool   // the first read is over
+	slow    bool   // more came than may wait
+	retired bool   // nobody finds it any more
+	epoch   string // of the store, at the last read
+	lead    []byte // goes out before queue and is never dropped
+	queue   []queued
+	waiting int // bytes in queue
+}
+
+type clientState uint8
+
+const (
+	reading clientState = iota
+	upToDate
+	behind
+	over
+)
+
+// A subscription is one channel of a client.
+type subscription struct {
+	client  *client
+	channel string
+	entry   *entry // guarded by its shard's mu, as is slot
+	slot    int
+
+	// Guarded by client.mu.
+	sent            *bus.Position // up to what was handed to the connection; nil before the first read
+	seenID, seenGID int64         // up to what was queued or withheld
+	withheld        int64         // the newest message withheld since the last one queued; 0: none
+}
+
+// queued is a live message that waits for one client.
+type queued struct {
+	frame *frame
+	sub   *subscription
+}
+
+func (h *Handler) newClient(q *query) *client {
+	c := &client{
+		recipient: recipientOf(q.clientID, q.identity),
+		h:         h, identity: q.identity, seq: q.seq, at: -1,
+		subs: make([]subscription, len(q.asks)),
+	}
+	for i, a := range q.asks {
+		c.subs[i] = subscription{client: c, channel: a.channel}
+	}
+	return c
+}
+
+// offer hands c a live message of one of its channels. It never waits; true:
+// c has something to write, and must be woken.
+func (c *client) offer(s *subscription, f *frame) (wake, taken bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ending {
+		return false, false
+	}
+	switch c.state {
+	case reading:
+		c.enqueue(s, f, len(f.data)) // judged when the read has ended
+		return false, true
+	case upToDate:
+		taken = c.follow(s, f)
+		return taken && c.needsWake(), taken
+	default:
+		return false, false
+	}
+}
+
+// follow queues a live message if it continues where s stands and c may have
+// it. c.mu must be held.
+func (c *client) follow(s *subscription, f *frame) bool {
+	switch {
+	case f.epoch != "" && f.epoch != c.epoch:
+		return c.fallBehind() // of another life of the store than the backlog
+	case f.gid <= s.seenGID:
+		return false // was read from the backlog
+	case f.prev > s.seenID:
+		return c.fallBehind() // something before it never came
+	}
+	s.seenID, s.seenGID = f.id, f.gid
+	if f.skip || !f.audience.allows(&c.recipient) {
+		s.withheld = f.id
+		if len(c.queue) == 0 && f.place != nil {
+			s.sent = f.place
+		}
+		return false
+	}
+	s.withheld = 0
+	if !c.enqueue(s, f, len(f.chunk())) {
+		return true // behind
+	}
+	if c.encoder.single() {
+		c.end(Answered)
+	}
+	return true
+}
+
+// enqueue appends to the queue, or drops all of it when it is full. c.mu must
+// be held.
+func (c *client) enqueue(s *subscription, f *frame, size int) bool {
+	if len(c.queue) > 0 && c.waiting+size > c.h.options.Limits.MaxQueuedBytes {
+		c.slow = true
+		c.fallBehind()
+		return false
+	}
+	c.queue = append(c.queue, queued{f, s})
+	c.waiting += size
+	return true
+}
+
+// fallBehind drops what is queued: the backlog has it. c.mu must be held. It
+// returns true: there is something to do for c.
+func (c *client) fallBehind() bool {
+	for _, it := range c.queue {
+		it.sub.withheld = 0 // it may be newer than what is dropped
+	}
+	c.state, c.queue, c.waiting = behind, nil, 0
+	return true
+}
+
+// end makes the next write the last one. c.mu must be held.
+func (c *client) end(why Reason) {
+	if !c.ending {
+		c.ending, c.why = true, why
+	}
+}
+
+// needsWake reports whether somebody must be told that c has something to
+// write; once, until take. c.mu must be held.
+func (c *client) needsWake() bool {
+	if c.dirty || c.writing || !c.begun || c.state == over || !c.hasWork() {
+		return false
+	}
+	c.dirty = true
+	return true
+}
+
+// hasWork reports whether there is something to write, or to read. c.mu must
+// be held.
+func (c *client) hasWork() bool {
+	return c.ending || len(c.lead) > 0 || c.state == behind || c.state == upToDate && len(c.queue) > 0
+}
+
+// interrupt makes c read the backlog: it may have missed something.
+func (c *client) interrupt() (wake bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state == over || c.ending || c.state == behind {
+		return false
+	}
+	c.fallBehind()
+	return c.needsWake()
+}
+
+// settle ends a read: d is what c gets of it, and lead how that is written.
+// Live messages that came meanwhile are joined to it.
+func (c *client) settle(d *digest, lead []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state == over {
+		return
+	}
+	c.stand(d)
+	c.lead = append(c.lead, lead...)
+	live := c.queue
+	c.queue, c.waiting = nil, 0
+	switch {
+	case d.more:
+		c.state = behind
+	case c.state == reading:
+		c.state = upToDate
+		for _, it := range live {
+			if c.state == upToDate && !c.ending {
+				c.follow(it.sub, it.frame)
+			}
+		}
+	}
+}
+
+// stand moves the positions to where a read has ended. c.mu must be held.
+func (c *client) stand(d *digest) {
+	for i, at := range d.spots {
+		if at.place == nil {
+			continue
+		}
+		s := &c.subs[i]
+		s.sent, s.seenID, s.seenGID = at.place, at.place.ID(), at.place.GlobalID()
+		if at.delivered || at.withheld != 0 {
+			s.withheld = at.withheld
+		}
+		c.epoch = at.place.Epoch()
+	}
+}

@@ -1,0 +1,106 @@
+package transport
+
+import (
+	"container/heap"
+	"context"
+	"sync"
+	"time"
+)
+
+// deadlines ends holds when their time is up: one timer for all of them.
+type deadlines struct {
+	start  time.Time     // due times count from it
+	sooner chan struct{} // holds one signal: the next one is another now
+
+	mu   sync.Mutex // guards below
+	next dueHeap
+}
+
+func newDeadlines() *deadlines {
+	return &deadlines{start: time.Now(), sooner: make(chan struct{}, 1)}
+}
+
+// add ends the hold of c after d.
+func (ds *deadlines) add(c *client, d time.Duration) {
+	ds.mu.Lock()
+	c.due = time.Since(ds.start) + d
+	heap.Push(&ds.next, c)
+	first := c.at == 0
+	ds.mu.Unlock()
+	if first {
+		select {
+		case ds.sooner <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (ds *deadlines) remove(c *client) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	if c.at >= 0 {
+		heap.Remove(&ds.next, c.at)
+	}
+}
+
+// run calls expire for every client whose time is up, until ctx is done.
+func (ds *deadlines) run(ctx context.Context, expire func(*client)) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		expired, wait := ds.expired()
+		for _, c := range expired {
+			expire(c)
+		}
+		timer.Reset(wait)
+		select {
+		case <-timer.C:
+		case <-ds.sooner:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// expired takes out who is due, and returns how long the next one has.
+func (ds *deadlines) expired() ([]*client, time.Duration) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	var due []*client
+	now := time.Since(ds.start)
+	for len(ds.next) > 0 {
+		if c := ds.next[0]; c.due > now {
+			return due, c.due - now
+		}
+		c, _ := heap.Pop(&ds.next).(*client)
+		due = append(due, c)
+	}
+	return due, time.Hour
+}
+
+// dueHeap is a heap whose members know their places.
+type dueHeap []*client
+
+func (h dueHeap) Len() int           { return len(h) }
+func (h dueHeap) Less(i, j int) bool { return h[i].due < h[j].due }
+
+func (h dueHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].at, h[j].at = i, j
+}
+
+// Push implements heap.Interface.
+func (h *dueHeap) Push(x any) {
+	c, _ := x.(*client)
+	c.at = len(*h)
+	*h = append(*h, c)
+}
+
+// Pop implements heap.Interface.
+func (h *dueHeap) Pop() any {
+	old := *h
+	c := old[len(old)-1]
+	old[len(old)-1] = nil
+	c.at, *h = -1, old[:len(old)-1]
+	return c
+}

@@ -1,0 +1,156 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/messagebus-go/messagebus/bus"
+)
+
+// A Handler serves the messages of a bus over HTTP: it answers what polls, and
+// holds requests to which it delivers live messages. Make one with NewHandler,
+// and end it with Shutdown. All methods are safe for concurrent use.
+type Handler struct {
+	bus     *bus.Bus
+	options Options
+	prefix  string // of the paths that are ours
+
+	table     *table
+	clients   *clients
+	deadlines *deadlines
+	watcher   *watcher
+	workers   []*worker
+	turn      atomic.Uint32 // whose turn among the workers it is
+	readers   readers
+
+	ctx    context.Context // ends when nobody is held any more; the loops' own
+	cancel context.CancelFunc
+	loops  sync.WaitGroup
+}
+
+// NewHandler returns a Handler for a bus, which must not be a view made by
+// Site: Identity.Site says to which site a client belongs. opts may be nil. It
+// fails on a negative setting, and does not ask the store anything: while the
+// store does not answer, requests are answered with errors, and live messages
+// come as soon as it does.
+func NewHandler(b *bus.Bus, opts *Options) (*Handler, error) {
+	if b == nil {
+		return nil, errors.New("transport: the bus is nil")
+	}
+	if opts == nil {
+		opts = &Options{}
+	}
+	options, err := opts.resolve()
+	if err != nil {
+		return nil, err
+	}
+	h := &Handler{
+		bus: b, options: options, prefix: options.BasePath + "message-bus/",
+		table: newTable(), clients: newClients(options.Limits.MaxHeld), deadlines: newDeadlines(),
+	}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.watcher = newWatcher(h)
+	h.run()
+	return h, nil
+}
+
+// run starts the goroutines that live as long as the handler.
+func (h *Handler) run() {
+	for i := range runtime.GOMAXPROCS(0) {
+		w := newWorker(h, i)
+		h.workers = append(h.workers, w)
+		h.loops.Go(func() { w.run(h.ctx) })
+	}
+	f := &feed{h: h, woken: make([][]*client, len(h.workers))}
+	h.loops.Go(func() { f.run(h.ctx) })
+	h.loops.Go(func() { h.deadlines.run(h.ctx, func(c *client) { h.end(c, Expired) }) })
+}
+
+func (h *Handler) nextWorker() *worker {
+	return h.workers[h.turn.Add(1)%uint32(len(h.workers))]
+}
+
+// ServeHTTP answers requests below {base}message-bus/, and all others with 404.
+//
+// Behind an http.ServeMux some paths never come here: it redirects those with
+// two slashes or dots. Middleware has them all.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rest, ours := h.below(r)
+	if !ours {
+		notFound(w)
+		return
+	}
+	h.serve(w, r, rest)
+}
+
+// Middleware returns a handler that answers requests below {base}message-bus/
+// and passes on all others to next.
+func (h *Handler) Middleware(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if rest, ours := h.below(r); ours {
+			h.serve(w, r, rest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// serve answers a request whose path goes on with rest.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) {
+	id, ok := clientID(rest)
+	if !ok {
+		notFound(w)
+		return
+	}
+	header, err := h.header(w, r)
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	if r.Method == http.MethodOptions {
+		answer(w, header, []byte("OK"))
+		return
+	}
+	q := &query{clientID: id, header: header}
+	if q.identity, err = h.identify(r); err == nil {
+		err = h.read(w, r, q)
+	}
+	switch {
+	case err != nil:
+		h.fail(w, r, err)
+	case h.mayHold(r) && h.clients.reserve():
+		h.hold(w, r, q)
+	default:
+		h.poll(w, r, q)
+	}
+}
+
+// Held returns how many requests are held at the moment.
+func (h *Handler) Held() int { return h.clients.held() }
+
+// Shutdown answers every held request with its last part and waits until all
+// of them are written and the handler's goroutines have ended. When ctx is done
+// before, it cuts off those who are left and returns the context's error.
+// Later requests are answered at once, as if none might be held. It does not
+// close the bus. Further calls wait as well.
+func (h *Handler) Shutdown(ctx context.Context) error {
+	for _, c := range h.clients.stop() {
+		h.end(c, Stopped)
+	}
+	err := h.clients.wait(ctx)
+	if err != nil {
+		for _, c := range h.clients.all() {
+			h.cut(c, Stopped)
+		}
+		h.cancel()
+		<-h.clients.idle
+	}
+	h.cancel()
+	h.watcher.stop()
+	h.loops.Wait()
+	return err
+}

@@ -1,0 +1,141 @@
+package transport
+
+import (
+	"context"
+	"net/http"
+)
+
+// hold answers a query whose request may be held, and has a place.
+func (h *Handler) hold(w http.ResponseWriter, r *http.Request, q *query) {
+	c := h.newClient(q)
+	// Registered before the backlog is read: what is published in between is
+	// collected, so that nothing falls between the two.
+	h.table.add(c)
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(h.ctx, cancel)() // a Shutdown that cannot wait any longer
+	pages, err := h.readFirst(ctx, q)
+	if err != nil {
+		h.withdraw(c)
+		h.fail(w, r, err)
+		return
+	}
+	d := firstDigest(q, pages, &c.recipient)
+	if len(d.messages) > 0 && !q.chunks {
+		h.withdraw(c)
+		answer(w, q.header, array(d.messages))
+		return
+	}
+	if nc, _, err := http.NewResponseController(w).Hijack(); err == nil {
+		c.conn, c.worker = h.newConn(nc), h.nextWorker()
+		h.begin(c, q, d)
+		return
+	}
+	h.stream(w, r, c, q, d)
+}
+
+// withdraw gives up a client that is not held after all.
+func (h *Handler) withdraw(c *client) {
+	h.table.remove(c)
+	h.clients.release()
+}
+
+// begin makes c a held client. Of the requests that would be held under one
+// client id the one with the highest number stays; an outdated one gets its
+// backlog all the same.
+func (h *Handler) begin(c *client, q *query, d *digest) {
+	replaced, end := h.clients.claim(c)
+	if replaced != nil {
+		h.end(replaced, Replaced)
+	}
+	h.traceConnect(c)
+	h.deadlines.add(c, h.options.LongPoll.Hold)
+	var lead []byte
+	c.encoder, lead = encoding(c.conn != nil, q)
+	if len(d.messages) > 0 {
+		lead = append(lead, c.encoder.part(array(d.messages))...)
+	} else if q.chunks && end == "" {
+		lead = append(lead, c.encoder.part([]byte(emptyArray))...)
+	}
+	c.settle(d, lead)
+	if c.conn != nil {
+		c.conn.watch(c)
+	}
+	if c.start(end) {
+		c.wake()
+	}
+}
+
+// encoding returns how a query is answered, and what comes before the first
+// part. raw: on a connection that was taken over.
+func encoding(raw bool, q *query) (enc encoder, lead []byte) {
+	switch {
+	case raw && q.chunks:
+		return chunkEncoder{}, streamHead(q.header)
+	case raw:
+		return newAnswerEncoder(q.header), nil
+	case q.chunks:
+		return partEncoder{}, nil
+	default:
+		return arrayEncoder{}, nil
+	}
+}
+
+// start lets c be written to; end says why it has to end at once, if it has.
+func (c *client) start(end Reason) (wake bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.begun = true
+	if end != "" {
+		c.end(end)
+	}
+	return c.needsWake()
+}
+
+// end answers a held client with its last part.
+func (h *Handler) end(c *client, why Reason) {
+	c.mu.Lock()
+	c.end(why)
+	wake := c.needsWake()
+	c.mu.Unlock()
+	if wake {
+		c.wake()
+	}
+}
+
+// left is called when the peer has closed the connection.
+func (c *client) left() { c.h.cut(c, Left) }
+
+// cut gives up a client without another word.
+func (h *Handler) cut(c *client, why Reason) {
+	c.mu.Lock()
+	if c.state != over {
+		c.state, c.why = over, why
+	}
+	c.queue, c.lead = nil, nil
+	c.mu.Unlock()
+	h.retire(c)
+	if c.conn == nil {
+		c.wake() // its goroutine finds it over
+		return
+	}
+	c.conn.close()
+	h.clients.closed(c)
+}
+
+// retire takes c out of every table, once. It must come before the last bytes
+// are written: who has read them may ask for the place.
+func (h *Handler) retire(c *client) {
+	c.mu.Lock()
+	retired := c.retired
+	c.retired = true
+	why := c.why
+	c.mu.Unlock()
+	if retired {
+		return
+	}
+	h.deadlines.remove(c)
+	h.table.remove(c)
+	h.clients.forget(c)
+	h.traceDisconnect(c, why)
+}

@@ -1,0 +1,93 @@
+package transport
+
+// A batch is what one client is to be sent in one go. Its memory is used again.
+type batch struct {
+	parts [][]byte
+	last  bool // nothing follows
+	read  bool // nothing to send: the backlog must be read
+	slow  bool // because too much had to wait
+}
+
+// take moves everything that waits for c into b. Unless b is empty, the caller
+// writes it and calls wrote; meanwhile nobody else gets anything.
+func (c *client) take(b *batch) {
+	clear(b.parts)
+	*b = batch{parts: b.parts[:0]}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dirty = false
+	if c.writing || !c.begun || c.state == over {
+		return
+	}
+	if len(c.lead) > 0 {
+		b.parts, c.lead = append(b.parts, c.lead), nil
+	}
+	if c.state == upToDate {
+		c.takeQueue(b)
+	}
+	switch {
+	case c.ending:
+		c.takeLast(b)
+	case len(b.parts) == 0 && c.state == behind:
+		c.state, b.read, b.slow, c.slow = reading, true, c.slow, false
+	}
+	c.writing = len(b.parts) > 0
+}
+
+// takeQueue hands over the queue. From here on its messages count as sent. c.mu
+// must be held.
+func (c *client) takeQueue(b *batch) {
+	for _, it := range c.queue {
+		b.parts = append(b.parts, c.encoder.live(it.frame))
+		it.sub.sent = it.frame.place
+		if c.encoder.single() {
+			break
+		}
+	}
+	clear(c.queue)
+	c.waiting = 0
+	if cap(c.queue) > keptQueue {
+		c.queue = nil
+	}
+	c.queue = c.queue[:0]
+}
+
+// keptQueue is how large a queue an idle client keeps: one message at a time
+// is the common case.
+const keptQueue = 4
+
+// takeLast ends the answer. c.mu must be held.
+func (c *client) takeLast(b *batch) {
+	if !c.encoder.single() || len(b.parts) == 0 {
+		b.parts = append(b.parts, c.encoder.part(c.lastArray()))
+	}
+	if tail := c.encoder.tail(); len(tail) > 0 {
+		b.parts = append(b.parts, tail)
+	}
+	c.state, b.last = over, true
+}
+
+// lastArray names the channels on which something was withheld since the last
+// message or status, so that the client does not come back with an old
+// position. One that is behind is told nothing: it does not have what is
+// before. c.mu must be held.
+func (c *client) lastArray() []byte {
+	if c.state != upToDate {
+		return []byte(emptyArray)
+	}
+	var s status
+	for i := range c.subs {
+		if id := c.subs[i].withheld; id != 0 {
+			s.add(c.subs[i].channel, id)
+		}
+	}
+	return array(s.appendTo(nil))
+}
+
+// wrote ends a write; true: there is more to do.
+func (c *client) wrote() (wake bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.writing = false
+	return c.needsWake()
+}

@@ -1,0 +1,62 @@
+package transport
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+)
+
+// poll answers a query at once with what there is.
+func (h *Handler) poll(w http.ResponseWriter, r *http.Request, q *query) {
+	pages, err := h.readFirst(r.Context(), q)
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	to := recipientOf(q.clientID, q.identity)
+	answer(w, q.header, array(firstDigest(q, pages, &to).messages))
+}
+
+// answer writes a whole answer. For HEAD net/http leaves the body out.
+func answer(w http.ResponseWriter, header http.Header, body []byte) {
+	replaceHeader(w, header)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(http.StatusOK)
+	_, _ = w.Write(body) // the client may have left; there is nobody to tell
+}
+
+// fail answers an error. What went wrong with the application or the store is
+// for the log, and not for the client.
+func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
+	var known interface {
+		error
+		StatusCode() int
+	}
+	if errors.As(err, &known) {
+		plain(w, known.StatusCode(), known.Error())
+		return
+	}
+	if r.Context().Err() != nil {
+		return // the client has left
+	}
+	h.options.Logger.ErrorContext(r.Context(), "request failed", "path", r.URL.Path, "error", err)
+	plain(w, http.StatusInternalServerError, "internal server error")
+}
+
+// plain answers one line of text.
+func plain(w http.ResponseWriter, code int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
+	if code < 200 || code > 999 {
+		code = http.StatusInternalServerError
+	}
+	w.WriteHeader(code)
+	_, _ = w.Write([]byte(text)) // as in answer
+}
+
+// notFound answers as the gem does, without any header of ours.
+func notFound(w http.ResponseWriter) {
+	w.Header()["Content-Type"] = nil // or net/http would guess one
+	w.WriteHeader(http.StatusNotFound)
+	_, _ = w.Write([]byte("not found")) // as in answer
+}

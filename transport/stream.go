@@ -1,0 +1,107 @@
+package transport
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// stream holds a request whose connection cannot be taken over, as with HTTP/2:
+// the handler's goroutine waits, and net/http frames what it writes.
+func (h *Handler) stream(w http.ResponseWriter, r *http.Request, c *client, q *query, d *digest) {
+	defer h.clients.closed(c)
+	c.wakeup = make(chan struct{}, 1)
+	h.begin(c, q, d)
+	out := responseWriter{w: w, control: http.NewResponseController(w), timeout: h.options.Limits.WriteTimeout}
+	out.setHeader(q, r)
+	var b batch
+	for {
+		select {
+		case <-c.wakeup:
+		case <-r.Context().Done():
+			h.cut(c, Left)
+			return
+		}
+		if over := h.send(c, &out, &b); over {
+			return
+		}
+	}
+}
+
+// send writes what waits for c; true: that was the last of it.
+func (h *Handler) send(c *client, out *responseWriter, b *batch) (over bool) {
+	c.take(b)
+	if b.read {
+		h.catchUp(c, b.slow)
+	}
+	if len(b.parts) == 0 {
+		return c.isOver()
+	}
+	if b.last {
+		h.retire(c)
+	}
+	if err := out.write(b.parts); err != nil {
+		h.cut(c, whyCut(err))
+		return true
+	}
+	if c.wrote() {
+		c.wake()
+	}
+	return b.last
+}
+
+func (c *client) isOver() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state == over
+}
+
+// responseWriter writes parts by way of net/http.
+type responseWriter struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	timeout time.Duration
+	whole   bool // the first part is the answer
+}
+
+func (out *responseWriter) setHeader(q *query, r *http.Request) {
+	replaceHeader(out.w, q.header)
+	header := out.w.Header()
+	header.Del("Content-Length")
+	header.Set("Content-Type", jsonType)
+	if out.whole = !q.chunks; !out.whole {
+		header.Set("Content-Type", streamType)
+		header.Set("X-Content-Type-Options", "nosniff")
+	}
+	if r.ProtoMajor == 1 {
+		header.Set("Connection", "close")
+	}
+}
+
+// write writes each part in a chunk of its own. net/http sets what is beyond
+// the deadline to an error; writers that know none are waited for.
+func (out *responseWriter) write(parts [][]byte) error {
+	for _, part := range parts {
+		if out.whole {
+			out.w.Header().Set("Content-Length", strconv.Itoa(len(part)))
+		}
+		if err := ignoreUnsupported(out.control.SetWriteDeadline(time.Now().Add(out.timeout))); err != nil {
+			return err
+		}
+		if _, err := out.w.Write(part); err != nil {
+			return err
+		}
+		if err := ignoreUnsupported(out.control.Flush()); err != nil {
+			return err
+		}
+	}
+	return ignoreUnsupported(out.control.SetWriteDeadline(time.Time{}))
+}
+
+func ignoreUnsupported(err error) error {
+	if errors.Is(err, http.ErrNotSupported) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,71 @@
+package transport
+
+import "fmt"
+
+// Trace is told what a Handler does, for metrics and traces. Every field may
+// be nil. The functions run where the event happens, possibly several at once:
+// they must be quick and safe for concurrent use. A panic in one is logged and
+// goes no further.
+type Trace struct {
+	// Connect: a request is held from now on.
+	Connect func(Identity, string)
+
+	// Disconnect: a held request was answered, or its client has left.
+	Disconnect func(Identity, string, Reason)
+
+	// Deliver: a live message of a channel was queued for so many held
+	// requests, and withheld from none of them.
+	Deliver func(channel string, requests int)
+
+	// Slow: more waits for a client than may; it is dropped and read from the
+	// backlog later.
+	Slow func(Identity, string)
+}
+
+// A Reason says why a request is not held any longer.
+type Reason string
+
+// The reasons.
+const (
+	Expired  Reason = "expired"  // it was held as long as it may be
+	Answered Reason = "answered" // the first message ended it
+	Replaced Reason = "replaced" // by another request of the same client id
+	Outdated Reason = "outdated" // a later request of the same client id is held already
+	Left     Reason = "left"     // the client closed the connection, or it broke
+	TooSlow  Reason = "too slow" // a write made no progress for Limits.WriteTimeout
+	Stopped  Reason = "stopped"  // by Shutdown, or the bus was closed
+)
+
+// guard contains a panic of the application's code.
+func (h *Handler) guard(what string, f func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			h.options.Logger.Error("panic in "+what, "panic", fmt.Sprint(p))
+		}
+	}()
+	f()
+}
+
+func (h *Handler) traceConnect(c *client) {
+	if f := h.options.Trace.Connect; f != nil {
+		h.guard("Trace.Connect", func() { f(c.identity, c.clientID) })
+	}
+}
+
+func (h *Handler) traceDisconnect(c *client, why Reason) {
+	if f := h.options.Trace.Disconnect; f != nil {
+		h.guard("Trace.Disconnect", func() { f(c.identity, c.clientID, why) })
+	}
+}
+
+func (h *Handler) traceDeliver(channel string, requests int) {
+	if f := h.options.Trace.Deliver; f != nil && requests > 0 {
+		h.guard("Trace.Deliver", func() { f(channel, requests) })
+	}
+}
+
+func (h *Handler) traceSlow(c *client) {
+	if f := h.options.Trace.Slow; f != nil {
+		h.guard("Trace.Slow", func() { f(c.identity, c.clientID) })
+	}
+}
