@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -125,12 +127,12 @@ func (h *history) of(channel string, life int) (all []publication) {
 
 // TestSubscribe_KeepsThePromiseUnderFaults runs random histories: publishers,
 // quick and slow readers, and a store that loses connections, answers,
-// announcements and its data.
+// announcements and its data. MESSAGEBUS_HISTORIES asks for more of them.
 func TestSubscribe_KeepsThePromiseUnderFaults(t *testing.T) {
 	t.Parallel()
-	histories := 300
-	if testing.Short() {
-		histories = 50
+	histories := 60
+	if more, err := strconv.Atoi(os.Getenv("MESSAGEBUS_HISTORIES")); err == nil {
+		histories = more
 	}
 	for seed := range histories {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

@@ -37,7 +37,9 @@ func subscribe(t *testing.T, b *bus.Bus, channel string, from bus.Position) *bus
 // next returns the data of the next message.
 func next(t *testing.T, sub *bus.Subscription) string {
 	t.Helper()
-	m, err := sub.Next(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	m, err := sub.Next(ctx)
 	if err != nil {
 		t.Fatalf("Next: %v", err)
 	}

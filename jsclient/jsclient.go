@@ -56,7 +56,7 @@ func load(name string) file {
 	content, err := dist.ReadFile("dist/" + name)
 	if err != nil {
 		// The compiler has put it there.
-		panic(err)
+		panic(err) //nolint:forbidigo // it cannot happen
 	}
 	sum := sha256.Sum256(content)
 	return file{content: content, etag: `"` + hex.EncodeToString(sum[:16]) + `"`}

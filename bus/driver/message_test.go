@@ -189,7 +189,7 @@ func FuzzParseInt(f *testing.F) {
 func reference(s string) int64 {
 	s = strings.TrimLeft(s, " \t\n\v\f\r")
 	sign := ""
-	if s != "" && strings.Contains("+-", s[:1]) {
+	if s != "" && strings.Contains("+-", s[:1]) { //nolint:gocritic // the text is long on purpose
 		sign, s = s[:1], s[1:]
 	}
 	if len(s) > 2 && strings.EqualFold(s[:2], "0d") && s[2] != '_' {

@@ -103,11 +103,6 @@ func (e *env) listen(b driver.Backend) driver.Stream {
 	return s
 }
 
-func (e *env) next(s driver.Stream) driver.Message {
-	e.Helper()
-	return e.nextN(s, 1)[0]
-}
-
 func (e *env) nextN(s driver.Stream, n int) []driver.Message {
 	e.Helper()
 	all, err := tryNextN(e.ctx, s, n)

@@ -95,11 +95,11 @@ func TestExpiry_CountsFromTheNewestMessage(t *testing.T) {
 		short.MaxAge = 10 * time.Second
 		b.publish("/a", short)
 		b.publish("/b", roomy)
-		time.Sleep(9 * time.Second) // the bubble's clock
+		<-time.After(9 * time.Second) // the bubble's clock
 		b.publish("/a", short)
-		time.Sleep(10*time.Second - 1)
+		<-time.After(10*time.Second - 1)
 		b.wantIDs("/a", 1, 3)
-		time.Sleep(1)
+		<-time.After(1)
 		b.wantIDs("/a")
 		b.wantIDs("/b", 2)
 		b.wantLoss("/a", 2, driver.LossPossible)
@@ -120,7 +120,7 @@ func TestExpiry_ANewPublishSetsTheAgeAnew(t *testing.T) {
 		short.MaxAge = time.Second
 		b.publish("/a", roomy)
 		b.publish("/a", short)
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		p, err := b.GlobalBacklog(t.Context(), 0, 0)
 		if err != nil {
 			t.Fatal(err)
