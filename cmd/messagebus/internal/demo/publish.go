@@ -161,7 +161,7 @@ func (u utterance) check() error {
 // between them: a part of a channel name that looks the same to everybody.
 func checkRoom(room string) error {
 	fits := utf8.RuneCountInString(room) <= maxRoomRunes && room == strings.ToLower(room)
-	for _, word := range strings.Split(room, "-") {
+	for word := range strings.SplitSeq(room, "-") {
 		fits = fits && word != "" && !strings.ContainsFunc(word, func(c rune) bool {
 			return !unicode.IsLetter(c) && !unicode.IsDigit(c)
 		})

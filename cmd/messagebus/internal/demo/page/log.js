@@ -11,19 +11,21 @@ export class Log {
     this.element = element('ol', { class: 'log', 'aria-label': `Messages in ${title}`, hidden: '' });
     this._empty = element('li', { class: 'nothing' }, element('strong', {}, `Nothing said in ${title} yet`), 'Write the first message, and every window sees it at once.');
     this.element.append(this._empty);
+    this._day = '';
     this._last = undefined;
   }
 
   add(utterance, own) {
     this._empty.remove();
     const day = dayOf(utterance.at);
-    if (this._last?.day !== day) {
+    if (this._day !== day) {
       this.element.append(element('li', { class: 'day' }, day));
+      this._day = day;
       this._last = undefined;
     }
     const follows = this._last?.from === utterance.from && this._last.name === utterance.name && utterance.at - this._last.at < grouping;
     this.element.append(entry(utterance, own, follows));
-    this._last = { from: utterance.from, name: utterance.name, at: utterance.at, day };
+    this._last = { from: utterance.from, name: utterance.name, at: utterance.at };
     while (this.element.children.length > mostMessages) this.element.firstElementChild.remove();
   }
 

@@ -113,7 +113,7 @@ function watchPresence(room) {
   presence.clear();
   showPeople();
   leavePresence = client.subscribe(presenceChannel(room.name), (data, message) => {
-    wire.show(message);
+    wire.show(message, data.at > arrived);
     presence.take(data);
     showPeople();
   }, { from: { last: 100 } });
@@ -131,9 +131,9 @@ function setUnread(room, unread) {
 // --- hearing --------------------------------------------------------------------
 
 function hear(room, data, message) {
-  wire.show(message);
   const own = data.from === me.id;
   const live = data.at > arrived;
+  wire.show(message, live);
   const wasAtEnd = atEnd();
   room.log.add(data, own);
   if (own) showRoundTrip();
@@ -176,17 +176,25 @@ const states = {
   retrying: ['reconnecting', 'Reconnecting'],
 };
 
+const lost = {
+  offline: 'This device is offline. The chat goes on when it is back.',
+  reconnecting: 'The connection is gone. What you missed comes as soon as it is back.',
+};
+
 function showState() {
   const [state, text] = navigator.onLine || client.status === 'connected' ? states[client.status] : ['offline', 'Offline'];
   byId('state').dataset.state = state;
   if (byId('state-text').textContent !== text) byId('state-text').textContent = text;
-  if (state !== 'live') byId('state-detail').textContent = '';
+  byId('lost').hidden = state === 'live' || state === 'connecting';
+  byId('lost').textContent = lost[state] ?? '';
+  if (state !== 'live') byId('state-detail').hidden = true;
 }
 
 /** From the click on Send until the message is back over the bus. */
 function showRoundTrip() {
   if (sentAt === undefined) return;
-  byId('state-detail').textContent = `${Math.max(1, Math.round(performance.now() - sentAt))} ms`;
+  byId('round-trip').textContent = String(Math.max(1, Math.round(performance.now() - sentAt)));
+  byId('state-detail').hidden = false;
   sentAt = undefined;
 }
 
@@ -328,10 +336,12 @@ function watchPage() {
 }
 
 function watchClient() {
+  let retried = false;
   client.on('status', (status) => {
     showState();
     // Those who were away as well have missed the last heartbeats.
-    if (status === 'connected') void mention('here', current.name);
+    if (status === 'connected' && retried) void mention('here', current.name);
+    retried = status === 'retrying';
   });
   client.on('error', () => {});
   client.on('gap', (gap) => {
@@ -341,7 +351,7 @@ function watchClient() {
     if (room === current) toEnd();
   });
   client.subscribe(roomsChannel, (data, message) => {
-    wire.show(message);
+    wire.show(message, data.at > arrived);
     if (rooms.size < mostRooms) addRoom(data.room);
   }, { from: { last: mostRooms } });
 }

@@ -2,6 +2,7 @@
 import { byId, element, exactTimeOf } from './dom.js';
 
 const mostFrames = 200;
+const calm = matchMedia('(prefers-reduced-motion: reduce)');
 
 export class Wire {
   constructor() {
@@ -15,21 +16,21 @@ export class Wire {
     byId('copy').addEventListener('click', ({ target }) => void copy(target));
   }
 
-  /** Shows one message as the client received it. */
-  show({ channel, id, globalId, data }) {
-    const frame = element('li', { class: channel.endsWith('/presence') ? 'frame presence fresh' : 'frame fresh' },
+  /** Shows one message as the client received it; what is fresh lights up. */
+  show({ channel, id, globalId, data }, fresh) {
+    const frame = element('li', { class: channel.endsWith('/presence') ? 'frame presence' : 'frame' },
       head(channel),
       element('div', { class: 'frame-ids' },
         element('span', {}, 'id ', element('b', { 'data-id': '' }, String(id))),
         element('span', {}, 'global id ', element('b', { 'data-global-id': '' }, String(globalId)))),
       element('pre', { class: 'frame-data' }, ...coloured(data)));
-    this._add(frame);
+    this._add(frame, fresh);
   }
 
   showGap({ channel, after, next, reason }) {
-    this._add(element('li', { class: 'frame gap fresh' },
+    this._add(element('li', { class: 'frame gap' },
       head(channel),
-      element('pre', { class: 'frame-data' }, `gap: ${reason}, after ${after}, next ${next}`)));
+      element('pre', { class: 'frame-data' }, `gap: ${reason}, after ${after}, next ${next}`)), true);
   }
 
   /** Shows how a terminal would read a room. */
@@ -37,10 +38,11 @@ export class Wire {
     byId('curl').textContent = `curl -d ${quoted(`${encodeURIComponent(channel).replaceAll('%2F', '/')}=0`)} ${quoted(`${location.origin}/message-bus/curl/poll?dlp=t`)}`;
   }
 
-  _add(frame) {
+  _add(frame, fresh) {
     this._total += 1;
     this._count.textContent = String(this._total);
     this._frames.prepend(frame);
+    if (fresh && !calm.matches) frame.animate([{ backgroundColor: 'rgb(143 184 242 / 26%)' }, { backgroundColor: 'transparent' }], { duration: 1_100, easing: 'ease-out' });
     while (this._frames.children.length > mostFrames) this._frames.lastElementChild.remove();
   }
 }
