@@ -13,7 +13,6 @@ func TestMain(m *testing.M) {
 	before := runtime.NumGoroutine()
 	code := m.Run()
 	retry := time.NewTicker(10 * time.Millisecond)
-	defer retry.Stop()
 	const attempts = 300
 	for range attempts {
 		if runtime.NumGoroutine() <= before {
