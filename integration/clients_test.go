@@ -110,7 +110,7 @@ func (s *site) publishThroughCuts(t *testing.T, w *browser.Window) {
 	for cut := range cuts {
 		publish(part / 4)
 		w.WaitFor(fmt.Sprintf(`received.length >= %d`, number))
-		s.waitUntilHeld(t)
+		until(t, "the page asks again", func() bool { return s.messages.Held() > 0 })
 		// While the cut happens, messages go on coming; the first cut meets a
 		// request that is held and silent, a later one answers on their way.
 		begun := make(chan struct{})
@@ -121,26 +121,24 @@ func (s *site) publishThroughCuts(t *testing.T, w *browser.Window) {
 			publish(part - part/4 - cut*part/cuts/2)
 		})
 		<-begun
-		if s.proxy.Cut() == 0 {
-			t.Error("a cut met no connection")
-		}
+		until(t, "there is a connection to cut", func() bool { return s.proxy.Cut() > 0 })
 		publishing.Wait()
 	}
 	w.WaitFor(fmt.Sprintf(`received.length >= %d`, numbers))
 }
 
-// waitUntilHeld waits until the server holds a request.
-func (s *site) waitUntilHeld(t *testing.T) {
+// until tries again until done.
+func until(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	retry := time.NewTicker(time.Millisecond)
 	defer retry.Stop()
 	deadline := time.NewTimer(time.Minute)
 	defer deadline.Stop()
-	for s.messages.Held() == 0 {
+	for !done() {
 		select {
 		case <-retry.C:
 		case <-deadline.C:
-			t.Fatal("the page does not ask again")
+			t.Fatalf("a minute has passed before %s", what)
 		}
 	}
 }
