@@ -11,7 +11,8 @@ import (
 
 // A digest is what one client gets of the pages that were read for it.
 type digest struct {
-	messages []byte // of the part, without its brackets
+	messages []byte // as they stand between the brackets of an array
+	ends     []int  // of each of them
 	status   status
 	spots    []spot // one for each channel, in order
 	more     bool   // it would have become too long
@@ -46,6 +47,7 @@ func (d *digest) add(channel string, page *bus.Page, to *recipient, limit int) *
 			d.messages = append(d.messages, ',')
 		}
 		d.messages = appendMessage(d.messages, m.GlobalID, m.ID, channel, m.Data)
+		d.ends = append(d.ends, len(d.messages))
 		at.withheld, at.delivered, newest = 0, true, m.ID
 	}
 	if page.Skipped > 0 {
@@ -64,6 +66,24 @@ func (at *spot) stopBefore(messages []bus.Message, i int) {
 		place := messages[i-1].Position()
 		at.place = &place
 	}
+}
+
+// apart is the messages in parts of their own, as they would have come live. An
+// answer has them all in one.
+func (d *digest) apart(enc encoder) []byte {
+	if len(d.ends) == 0 {
+		return nil
+	}
+	if enc.single() {
+		return enc.part(array(d.messages))
+	}
+	var b []byte
+	start := 0
+	for _, end := range d.ends {
+		b = append(b, enc.part(array(d.messages[start:end]))...)
+		start = end + len(",")
+	}
+	return b
 }
 
 // firstDigest is the answer to a query, as far as the backlog goes.

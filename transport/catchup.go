@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -44,10 +45,23 @@ func (h *Handler) readAll() {
 		if c == nil {
 			return
 		}
-		for !c.isOver() && !h.readFor(c) {
-			if !h.pause(h.ctx, retryAfter) {
-				break
-			}
+		h.readUntilDone(c)
+	}
+}
+
+// readUntilDone reads what c lacks, and tries again while the store does not
+// answer.
+func (h *Handler) readUntilDone(c *client) {
+	for tries := 0; !c.isOver(); tries++ {
+		err := h.readFor(c)
+		if err == nil {
+			return
+		}
+		if tries == 0 {
+			h.options.Logger.Warn("cannot read the backlog for a held request", "client", c.clientID, "error", err)
+		}
+		if !pause(h.ctx, retryAfter) {
+			return
 		}
 	}
 }
@@ -66,14 +80,12 @@ func (rs *readers) next() *client {
 	return c
 }
 
-// readFor reads what c lacks; false: the store did not answer.
-func (h *Handler) readFor(c *client) bool {
+func (h *Handler) readFor(c *client) error {
 	ctx, cancel := context.WithTimeout(h.ctx, readTimeout)
 	defer cancel()
 	pages, err := h.view(c.identity.Site).Read(ctx, c.positions())
 	if err != nil {
-		h.options.Logger.Warn("cannot read the backlog for a held request", "client", c.clientID, "error", err)
-		return false
+		return fmt.Errorf("read the backlog: %w", err)
 	}
 	d := &digest{spots: make([]spot, 0, len(c.subs))}
 	for i := range c.subs {
@@ -84,7 +96,7 @@ func (h *Handler) readFor(c *client) bool {
 		d.add(c.subs[i].channel, &page, &c.recipient, h.options.Limits.MaxQueuedBytes)
 	}
 	c.resume(d)
-	return true
+	return nil
 }
 
 // positions are up to where c has been sent messages.
@@ -100,10 +112,7 @@ func (c *client) positions() map[string]bus.Position {
 
 // resume gives c what was read for it.
 func (c *client) resume(d *digest) {
-	var lead []byte
-	if len(d.messages) > 0 {
-		lead = c.encoder.part(array(d.messages))
-	}
+	lead := d.apart(c.encoder)
 	c.settle(d, lead)
 	c.mu.Lock()
 	if len(lead) > 0 && c.encoder.single() {
@@ -117,7 +126,7 @@ func (c *client) resume(d *digest) {
 }
 
 // pause waits for d; false: ctx is done.
-func (h *Handler) pause(ctx context.Context, d time.Duration) bool {
+func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

@@ -13,7 +13,8 @@ type clients struct {
 
 	mu      sync.Mutex // guards below
 	stopped bool
-	places  int                   // held, or about to be
+	places  int                   // of those that are held, or about to be
+	count   int                   // of those that are held
 	byKey   map[clientKey]*client // the one request of a client id
 	open    map[*client]struct{}  // those that still have a connection
 	idle    chan struct{}         // closed when stopped and nobody is left
@@ -61,6 +62,7 @@ func (cs *clients) claim(c *client) (replaced *client, why Reason) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	cs.open[c] = struct{}{}
+	cs.count++
 	if cs.stopped {
 		return nil, Stopped
 	}
@@ -80,6 +82,7 @@ func (cs *clients) forget(c *client) {
 		delete(cs.byKey, c.key())
 	}
 	cs.places--
+	cs.count--
 }
 
 // closed is called when c has no connection any more.
@@ -129,7 +132,7 @@ func (cs *clients) all() []*client {
 func (cs *clients) held() int {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	return cs.places
+	return cs.count
 }
 
 // wait waits until nobody is left.

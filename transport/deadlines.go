@@ -79,7 +79,7 @@ func (ds *deadlines) expired() ([]*client, time.Duration) {
 }
 
 // dueHeap is a heap whose members know their places.
-type dueHeap []*client
+type dueHeap []*client //nolint:recvcheck // as container/heap has it
 
 func (h dueHeap) Len() int           { return len(h) }
 func (h dueHeap) Less(i, j int) bool { return h[i].due < h[j].due }

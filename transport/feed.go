@@ -25,7 +25,7 @@ func (f *feed) run(ctx context.Context) {
 		if ctx.Err() == nil {
 			f.h.options.Logger.Warn("no live messages for held requests", "error", err)
 		}
-		f.h.pause(ctx, retryAfter)
+		pause(ctx, retryAfter)
 	}
 }
 
@@ -35,8 +35,8 @@ func (f *feed) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer sub.Close() //nolint:errcheck // never fails
-	f.interruptAll()  // those who were there before may have missed something
+	defer sub.Close()
+	f.interruptAll() // those who were there before may have missed something
 	for {
 		m, err := sub.Next(ctx)
 		var undecodable *bus.DecodeError

@@ -27,7 +27,7 @@ type Handler struct {
 	turn      atomic.Uint32 // whose turn among the workers it is
 	readers   readers
 
-	ctx    context.Context // ends when nobody is held any more; the loops' own
+	ctx    context.Context //nolint:containedctx // ends when nobody is held any more; the loops' own
 	cancel context.CancelFunc
 	loops  sync.WaitGroup
 }

@@ -25,14 +25,16 @@ func answer(w http.ResponseWriter, header http.Header, body []byte) {
 	_, _ = w.Write(body) // the client may have left; there is nobody to tell
 }
 
+// statusCoder is an error that says how it is to be answered.
+type statusCoder interface {
+	error
+	StatusCode() int
+}
+
 // fail answers an error. What went wrong with the application or the store is
 // for the log, and not for the client.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
-	var known interface {
-		error
-		StatusCode() int
-	}
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[statusCoder](err); ok {
 		plain(w, known.StatusCode(), known.Error())
 		return
 	}
@@ -46,12 +48,13 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 // plain answers one line of text.
 func plain(w http.ResponseWriter, code int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
 	if code < 200 || code > 999 {
 		code = http.StatusInternalServerError
 	}
 	w.WriteHeader(code)
-	_, _ = w.Write([]byte(text)) // as in answer
+	_, _ = w.Write([]byte(text)) //nolint:gosec // plain text, which no browser takes for a page
 }
 
 // notFound answers as the gem does, without any header of ours.

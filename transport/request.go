@@ -81,6 +81,7 @@ type statusError struct {
 
 func (e *statusError) Error() string { return e.text }
 
+// StatusCode is how the error is answered.
 func (e *statusError) StatusCode() int { return e.status }
 
 func badRequest(format string, args ...any) error {

@@ -24,7 +24,7 @@ type Server struct {
 func NewServer(tb testing.TB, handler http.Handler) *Server {
 	tb.Helper()
 	s := &Server{
-		server:   &http.Server{Handler: handler}, //nolint:gosec // in memory, for tests
+		server:   &http.Server{Handler: handler},
 		listener: &listener{conns: make(chan net.Conn), closed: make(chan struct{})},
 	}
 	transport := &http.Transport{
@@ -66,6 +66,7 @@ type listener struct {
 	closed chan struct{}
 }
 
+// Accept implements net.Listener.
 func (l *listener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.conns:
@@ -75,14 +76,18 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
+// Close implements net.Listener.
 func (l *listener) Close() error {
 	l.once.Do(func() { close(l.closed) })
 	return nil
 }
 
+// Addr implements net.Listener.
 func (l *listener) Addr() net.Addr { return addr{} }
 
 type addr struct{}
 
+// Network implements net.Addr.
 func (addr) Network() string { return "memory" }
-func (addr) String() string  { return "transport.test" }
+
+func (addr) String() string { return "transport.test" }
