@@ -21,7 +21,7 @@ func newBacklog() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer s.Close() //nolint:errcheck // all has been read
+			defer s.Close()
 			q.channel = args[0]
 			return s.backlog(cmd.Context(), q, &lines{w: cmd.OutOrStdout()})
 		},

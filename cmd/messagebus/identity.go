@@ -14,7 +14,9 @@ import (
 
 // identityHeader is how a proxy that knows the user says who it is:
 // {"user":5,"groups":[1,"staff"],"site":"a"}.
-const identityHeader = "X-MessageBus-Identity"
+//
+// Spelled as net/http spells it; case means nothing in a header's name.
+const identityHeader = "X-Messagebus-Identity"
 
 // The values of --identity.
 const (
@@ -24,7 +26,7 @@ const (
 
 func parseIdentityMode(s string) (string, error) {
 	if s != identityNone && s != identityByName {
-		return "", errors.New("it must be none, or header to believe the " + identityHeader + " of a trusted proxy")
+		return "", errors.New("it must be none, or header to believe the X-MessageBus-Identity of a trusted proxy")
 	}
 	return s, nil
 }
@@ -36,18 +38,18 @@ type proxyIdentity struct{ trusted []netip.Prefix }
 // identify is for transport.Options.Identify. A request without the header is
 // anonymous, wherever it comes from.
 func (p proxyIdentity) identify(r *http.Request) (transport.Identity, error) {
-	values := r.Header.Values(identityHeader)
+	values := r.Header.Values(identityHeader) //nolint:canonicalheader // written as it is documented
 	switch {
 	case len(values) == 0:
 		return transport.Identity{}, nil
 	case !p.trusts(r.RemoteAddr):
-		return transport.Identity{}, refuse(http.StatusForbidden, "%s is accepted from trusted proxies only", identityHeader)
+		return transport.Identity{}, refuse(http.StatusForbidden, "X-MessageBus-Identity is accepted from trusted proxies only")
 	case len(values) > 1:
-		return transport.Identity{}, refuse(http.StatusForbidden, "%s is there %d times; it must be there once", identityHeader, len(values))
+		return transport.Identity{}, refuse(http.StatusForbidden, "X-MessageBus-Identity is there %d times; it must be there once", len(values))
 	}
 	id, err := parseIdentity(values[0])
 	if err != nil {
-		return transport.Identity{}, refuse(http.StatusForbidden, "%s: %v", identityHeader, err)
+		return transport.Identity{}, refuse(http.StatusForbidden, "X-MessageBus-Identity: %v", err)
 	}
 	return id, nil
 }

@@ -46,7 +46,7 @@ func TestIdentify_BelievesTrustedProxiesOnly(t *testing.T) {
 			t.Parallel()
 			r := &http.Request{RemoteAddr: test.remote, Header: http.Header{}}
 			for _, value := range test.values {
-				r.Header.Add(identityHeader, value)
+				r.Header.Add(identityHeader, value) //nolint:canonicalheader // written as it is documented
 			}
 			id, err := proxyIdentity{test.trusted}.identify(r)
 			status := 0

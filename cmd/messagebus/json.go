@@ -68,8 +68,8 @@ func checkText(raw []byte) error {
 	case !utf8.Valid(raw):
 		return errors.New("it is not valid UTF-8")
 	}
-	var any json.RawMessage
-	if err := json.Unmarshal(raw, &any); err != nil {
+	var value json.RawMessage
+	if err := json.Unmarshal(raw, &value); err != nil {
 		return fmt.Errorf("not JSON: %w", err)
 	}
 	if half := loneSurrogate(raw); half != "" {

@@ -20,7 +20,7 @@ which they were named; 0 where there is no message:
 			if err != nil {
 				return err
 			}
-			defer s.Close() //nolint:errcheck // all has been read
+			defer s.Close()
 			q.channels = channels
 			return s.lastIDs(cmd.Context(), q, &lines{w: cmd.OutOrStdout()})
 		},

@@ -116,7 +116,7 @@ func (p *publishCommand) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer s.Close() //nolint:errcheck // the message is published, or why not is known
+	defer s.Close()
 	id, err := s.publish(cmd.Context(), message)
 	if err != nil {
 		return err

@@ -102,7 +102,7 @@ func (r *remote) subscribe(ctx context.Context, q subscribeQuery, out *lines) er
 	err := r.copy(ctx, "subscribe", withSite(values, q.site), out)
 	switch {
 	case ctx.Err() != nil:
-		return nil
+		return nil //nolint:nilerr // it was asked to end
 	case err == nil:
 		return errors.New("the server ended the subscription")
 	}

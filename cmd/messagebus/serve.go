@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -155,7 +156,7 @@ func (s *serveCommand) transportOptions(log *slog.Logger) *transport.Options {
 	if len(s.header) > 0 {
 		opts.Header = func(_ *http.Request, h http.Header) {
 			for name, values := range s.header {
-				h[name] = values[:len(values):len(values)]
+				h[name] = slices.Clip(values)
 			}
 		}
 	}

@@ -188,7 +188,7 @@ func decodeErrors(err error) ([]*bus.DecodeError, error) {
 	if err == nil || !errors.As(err, &one) {
 		return nil, err
 	}
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // bus.Backlog joins them, and wraps them no further
+	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return nil, err
 	}
@@ -226,7 +226,7 @@ func (l local) subscribe(outer context.Context, q subscribeQuery, out *lines) er
 		if err != nil {
 			return err
 		}
-		defer s.Close() //nolint:errcheck // it always returns nil
+		defer s.Close()
 		subscriptions = append(subscriptions, s)
 	}
 	if err := out.start(); err != nil {

@@ -84,7 +84,7 @@ func findStore(rawURL string) (storeKind, *url.URL, error) {
 }
 
 func storeForms() string {
-	var forms []string
+	forms := make([]string, 0, len(stores))
 	for _, scheme := range slices.Sorted(maps.Keys(stores)) {
 		forms = append(forms, stores[scheme].form)
 	}

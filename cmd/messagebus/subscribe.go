@@ -26,7 +26,7 @@ It goes on until it is interrupted.`,
 			if err != nil {
 				return err
 			}
-			defer s.Close() //nolint:errcheck // nothing is under way any more
+			defer s.Close()
 			q.channels = channels
 			return s.subscribe(cmd.Context(), q, &lines{w: cmd.OutOrStdout()})
 		},
