@@ -14,9 +14,7 @@ import (
 
 // identityHeader is how a proxy that knows the user says who it is:
 // {"user":5,"groups":[1,"staff"],"site":"a"}.
-//
-// Spelled as net/http spells it; case means nothing in a header's name.
-const identityHeader = "X-Messagebus-Identity"
+const identityHeader = "X-MessageBus-Identity"
 
 // The values of --identity.
 const (
@@ -26,7 +24,7 @@ const (
 
 func parseIdentityMode(s string) (string, error) {
 	if s != identityNone && s != identityByName {
-		return "", errors.New("it must be none, or header to believe the X-MessageBus-Identity of a trusted proxy")
+		return "", errors.New("it must be none, or header to believe the " + identityHeader + " of a trusted proxy")
 	}
 	return s, nil
 }
@@ -43,13 +41,13 @@ func (p proxyIdentity) identify(r *http.Request) (transport.Identity, error) {
 	case len(values) == 0:
 		return transport.Identity{}, nil
 	case !p.trusts(r.RemoteAddr):
-		return transport.Identity{}, refuse(http.StatusForbidden, "X-MessageBus-Identity is accepted from trusted proxies only")
+		return transport.Identity{}, refuse(http.StatusForbidden, "%s is accepted from trusted proxies only", identityHeader)
 	case len(values) > 1:
-		return transport.Identity{}, refuse(http.StatusForbidden, "X-MessageBus-Identity is there %d times; it must be there once", len(values))
+		return transport.Identity{}, refuse(http.StatusForbidden, "%s is there %d times; it must be there once", identityHeader, len(values))
 	}
 	id, err := parseIdentity(values[0])
 	if err != nil {
-		return transport.Identity{}, refuse(http.StatusForbidden, "X-MessageBus-Identity: %v", err)
+		return transport.Identity{}, refuse(http.StatusForbidden, "%s: %v", identityHeader, err)
 	}
 	return id, nil
 }

@@ -188,6 +188,7 @@ func decodeErrors(err error) ([]*bus.DecodeError, error) {
 	if err == nil || !errors.As(err, &one) {
 		return nil, err
 	}
+	// bus.Backlog joins them, and wraps them no further.
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return nil, err
