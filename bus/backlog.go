@@ -16,12 +16,20 @@ type Page struct {
 	Gap      *GapError // what was lost before Messages; nil: nothing
 	Position Position  // the position after Messages, or where the channel stands
 	Skipped  int       // messages that could not be decoded; Trace.Undecodable has each
+	More     bool      // ReadSome left the rest of the channel for another call, from Position
 }
 
 // Read reads many channels, each from a position of its own, in one round
 // trip; a further one where a channel's ids turn out to have begun again, whose
 // page then holds a gap and everything stored. It does not wait for messages.
 func (b *Bus) Read(ctx context.Context, from map[string]Position) (map[string]Page, error) {
+	return b.ReadSome(ctx, from, 0)
+}
+
+// ReadSome is Read, but for a reader that cannot take everything at once: of
+// each channel it returns the oldest messages, at most so many; 0: all. A
+// position made by Last returns all that it asks for.
+func (b *Bus) ReadSome(ctx context.Context, from map[string]Position, most int) (map[string]Page, error) {
 	sources := make([]source, 0, len(from))
 	ranges := make([]driver.Range, 0, len(from))
 	for channel, p := range from {
@@ -29,7 +37,7 @@ func (b *Bus) Read(ctx context.Context, from map[string]Position) (map[string]Pa
 		if err != nil {
 			return nil, fmt.Errorf("bus: read: %w", err)
 		}
-		sources, ranges = append(sources, src), append(ranges, p.asRange(src.stored, 0))
+		sources, ranges = append(sources, src), append(ranges, p.asRange(src.stored, most))
 	}
 	snapshot, err := b.snapshot(ctx, ranges)
 	if err != nil {
@@ -41,9 +49,10 @@ func (b *Bus) Read(ctx context.Context, from map[string]Position) (map[string]Pa
 		found := src.judge(p, snapshot.Pages[i], snapshot.State)
 		var part stretch
 		if found.restart {
-			part, err = src.read(ctx, p, 0)
+			part, err = src.read(ctx, p, most)
 		} else {
 			part = src.stretch(p, found, snapshot.Pages[i], snapshot.State)
+			part = src.cut(part, p, snapshot.Pages[i], snapshot.State, most)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("bus: read %q: %w", src.channel, err)
@@ -62,7 +71,7 @@ func (b *Bus) snapshot(ctx context.Context, ranges []driver.Range) (driver.Snaps
 
 // page sorts the items of a stretch.
 func (part stretch) page() Page {
-	page := Page{LastID: part.lastID, Position: part.end, Messages: make([]Message, 0, len(part.items))}
+	page := Page{LastID: part.lastID, Position: part.end, More: part.more, Messages: make([]Message, 0, len(part.items))}
 	for _, it := range part.items {
 		var gap *GapError
 		switch {

@@ -81,12 +81,17 @@ func (src source) read(ctx context.Context, from Position, most int) (stretch, e
 		}
 	}
 	part := src.stretch(from, found, page, state)
+	return src.cut(part, from, page, state, most), nil
+}
+
+// cut ends a stretch at its last message where the store may hold more after it.
+func (src source) cut(part stretch, from Position, page driver.Page, state driver.State, most int) stretch {
 	part.more = from.kind == after && most > 0 && len(page.Messages) >= most
 	if part.more {
 		last := page.Messages[len(page.Messages)-1]
 		part.end = src.after(item{at: driver.Position{GlobalID: last.GlobalID, ID: last.ID}, mark: markOf(state)})
 	}
-	return part, nil
+	return part
 }
 
 // readPage asks the store.
