@@ -58,6 +58,7 @@ func (d *digest) add(channel string, page *bus.Page, to *recipient, limit int) *
 	}
 	place := page.Position
 	at.place = &place
+	d.more = d.more || page.More
 	return at
 }
 

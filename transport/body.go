@@ -69,7 +69,10 @@ func (all *asksOf) add(a ask) error {
 
 // addText takes a member whose value is text; missing: there was none.
 func (all *asksOf) addText(name, value string, missing bool) error {
-	n := driver.ParseInt(value)
+	n := int64(0)
+	if value != "" {
+		n = driver.ParseInt(value)
+	}
 	if name == seqField {
 		all.seq = n
 		return nil

@@ -18,6 +18,7 @@ type readers struct {
 
 const (
 	maxReaders  = 8
+	readAtOnce  = 64 // messages of a channel: what does not fit is read and decoded in vain
 	readTimeout = time.Minute
 	retryAfter  = 250 * time.Millisecond
 )
@@ -83,13 +84,14 @@ func (rs *readers) next() *client {
 func (h *Handler) readFor(c *client) error {
 	ctx, cancel := context.WithTimeout(h.ctx, readTimeout)
 	defer cancel()
-	pages, err := h.view(c.identity.Site).Read(ctx, c.positions())
+	pages, err := h.view(c.identity.Site).ReadSome(ctx, c.positions(), readAtOnce)
 	if err != nil {
 		return fmt.Errorf("read the backlog: %w", err)
 	}
 	d := &digest{spots: make([]spot, 0, len(c.subs))}
 	for i := range c.subs {
-		if d.more {
+		if len(d.messages) >= h.options.Limits.MaxQueuedBytes {
+			d.more = true
 			break
 		}
 		page := pages[c.subs[i].channel]

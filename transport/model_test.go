@@ -1,8 +1,22 @@
 package transport_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/messagebus-go/messagebus/bus"
+	"github.com/messagebus-go/messagebus/bus/bustest"
+	"github.com/messagebus-go/messagebus/transport"
 )
 
 type wireMessage struct {
@@ -14,9 +28,246 @@ type wireMessage struct {
 
 func decode(tb testing.TB, part string) []wireMessage {
 	tb.Helper()
-	var messages []wireMessage
-	if err := json.Unmarshal([]byte(part), &messages); err != nil {
-		tb.Fatalf("part %s: %v", part, err)
+	messages, err := decodePart(part)
+	if err != nil {
+		tb.Fatal(err)
 	}
 	return messages
+}
+
+func decodePart(part string) ([]wireMessage, error) {
+	var messages []wireMessage
+	if err := json.Unmarshal([]byte(part), &messages); err != nil {
+		return nil, fmt.Errorf("part %s: %w", part, err)
+	}
+	return messages, nil
+}
+
+// posted is what the model knows of one message.
+type posted struct {
+	site, channel          string
+	users, groups, clients []int
+}
+
+// reader is a client of the model. Its user is its number, its groups follow
+// from it.
+type reader struct {
+	number   int
+	site     string
+	channels []string
+	last     map[string]int
+	got      map[string][]int // numbers of messages, by channel
+}
+
+func (r *reader) groups() []int { return []int{r.number % 2, 10 + r.number%3} }
+
+func (r *reader) id() string { return "c" + strconv.Itoa(r.number) }
+
+// mayHave is the rule, written down once more.
+func (r *reader) mayHave(m posted) bool {
+	has := func(list []int, n int) bool {
+		for _, one := range list {
+			if one == n {
+				return true
+			}
+		}
+		return false
+	}
+	if !strings.HasPrefix(m.channel, "/global/") && m.site != r.site {
+		return false
+	}
+	if len(m.clients) > 0 && !has(m.clients, r.number) {
+		return false
+	}
+	if len(m.users) == 0 && len(m.groups) == 0 {
+		return true
+	}
+	return has(m.users, r.number) || has(m.groups, r.groups()[0]) || has(m.groups, r.groups()[1])
+}
+
+// TestModel_EachClientGetsItsOwnMessagesOnceInOrderAndNoOthers lets clients
+// read slowly, leave in the middle of parts and come back, with and without
+// chunks, while messages for all kinds of targets are published and the feed is
+// cut.
+func TestModel_EachClientGetsItsOwnMessagesOnceInOrderAndNoOthers(t *testing.T) {
+	seeds := 12
+	if testing.Short() {
+		seeds = 3
+	}
+	for seed := range seeds {
+		synctest.Test(t, func(t *testing.T) { runModel(t, uint64(seed)) })
+	}
+}
+
+func runModel(t *testing.T, seed uint64) {
+	t.Helper()
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	store := bustest.NewStore(t)
+	r := newRigOn(t, store, &transport.Options{
+		Identify: byHeaders,
+		LongPoll: transport.LongPollOptions{Hold: 3 * time.Second},
+		Limits:   transport.LimitOptions{MaxQueuedBytes: 1500},
+	})
+	channels := []string{"/a", "/b", "/c", "/global/g"}
+	readers := make([]*reader, 8)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var running sync.WaitGroup
+	for i := range readers {
+		readers[i] = &reader{
+			number: i, site: []string{"", "s1", "s2"}[i%3], channels: channels,
+			last: make(map[string]int), got: make(map[string][]int),
+		}
+		readerRnd := rand.New(rand.NewPCG(seed, uint64(100+i)))
+		running.Go(func() {
+			for ctx.Err() == nil {
+				readers[i].session(r, readerRnd, ctx.Done())
+			}
+		})
+	}
+	all := publishMany(t, r, rnd, func() { store.Faults().CutFeeds(errors.New("cut")) })
+	time.Sleep(30 * time.Second) //nolint:forbidigo // the bubble's time: several holds, for everybody to catch up
+	stop()
+	running.Wait()
+	for _, reader := range readers {
+		reader.check(t, all)
+	}
+}
+
+// publishMany publishes messages whose data are their indexes.
+func publishMany(t *testing.T, r *rig, rnd *rand.Rand, cut func()) []posted {
+	t.Helper()
+	var all []posted
+	pick := func(below int) []int {
+		if rnd.IntN(3) > 0 {
+			return nil
+		}
+		return []int{rnd.IntN(below), rnd.IntN(below)}
+	}
+	for i := range 400 {
+		m := posted{channel: []string{"/a", "/b", "/c", "/global/g"}[rnd.IntN(4)], clients: pick(8)}
+		b := r.bus
+		if m.site = []string{"", "s1", "s2"}[rnd.IntN(3)]; m.site != "" {
+			b = b.Site(m.site)
+		}
+		if !strings.HasPrefix(m.channel, "/global/") {
+			m.users, m.groups = pick(8), pick(13)
+		}
+		publish(t, b, m.channel, i, m.options()...)
+		all = append(all, m)
+		switch rnd.IntN(40) {
+		case 0:
+			cut()
+		case 1, 2, 3, 4:
+			time.Sleep(time.Duration(rnd.IntN(2000)) * time.Millisecond) //nolint:forbidigo // the bubble's time
+		}
+	}
+	return all
+}
+
+func (m posted) options() []bus.PublishOption {
+	ids := func(list []int) []bus.ID {
+		var ids []bus.ID
+		for _, n := range list {
+			ids = append(ids, bus.IntID(int64(n)))
+		}
+		return ids
+	}
+	var opts []bus.PublishOption
+	if m.users != nil {
+		opts = append(opts, bus.ToUsers(ids(m.users)...))
+	}
+	if m.groups != nil {
+		opts = append(opts, bus.ToGroups(ids(m.groups)...))
+	}
+	if m.clients != nil {
+		var names []string
+		for _, n := range m.clients {
+			names = append(names, "c"+strconv.Itoa(n))
+		}
+		opts = append(opts, bus.ToClients(names...))
+	}
+	return opts
+}
+
+// session is one request, which may end in the middle of anything.
+func (r *reader) session(on *rig, rnd *rand.Rand, stop <-chan struct{}) {
+	conn, err := on.server.Dial(context.Background())
+	if err != nil {
+		on.tb.Error(err)
+		return
+	}
+	defer conn.Close()
+	var body []string
+	for _, channel := range r.channels {
+		body = append(body, fmt.Sprintf("%s=%d", channel, r.last[channel]))
+	}
+	head := []string{
+		fmt.Sprintf("X-User: %d", r.number), fmt.Sprintf("X-Groups: [%d,%d]", r.groups()[0], r.groups()[1]), "X-Site: " + r.site,
+	}
+	if rnd.IntN(3) == 0 {
+		head = append(head, "Dont-Chunk: 1")
+	}
+	p := send(on.tb, conn, request("/message-bus/"+r.id()+"/poll", strings.Join(body, "&"), head...)).head()
+	if p.header.Get("Content-Length") != "" {
+		r.take(on.tb, p.body())
+		return
+	}
+	for leaves := rnd.IntN(40); leaves > 0; leaves-- {
+		part, err := p.tryPart()
+		if errors.Is(err, io.EOF) || err == nil && part == "" {
+			return
+		}
+		if err != nil {
+			on.tb.Error(err)
+			return
+		}
+		r.take(on.tb, part)
+		if rnd.IntN(8) == 0 { // slow
+			select {
+			case <-time.After(time.Duration(rnd.IntN(1500)) * time.Millisecond):
+			case <-stop:
+				return
+			}
+		}
+	}
+}
+
+// take does with a part what a client does.
+func (r *reader) take(tb testing.TB, part string) {
+	messages, err := decodePart(part)
+	if err != nil {
+		tb.Error(err)
+	}
+	for _, m := range messages {
+		if m.Channel != "/__status" {
+			r.last[m.Channel] = m.ID
+			n, _ := strconv.Atoi(string(m.Data))
+			r.got[m.Channel] = append(r.got[m.Channel], n)
+			continue
+		}
+		var at map[string]int
+		if err := json.Unmarshal(m.Data, &at); err != nil {
+			tb.Error(err)
+		}
+		for channel, id := range at {
+			r.last[channel] = id
+		}
+	}
+}
+
+// check compares what r got with what it should have got.
+func (r *reader) check(t *testing.T, all []posted) {
+	t.Helper()
+	want := make(map[string][]int)
+	for i, m := range all {
+		if r.mayHave(m) {
+			want[m.channel] = append(want[m.channel], i)
+		}
+	}
+	for _, channel := range r.channels {
+		if fmt.Sprint(r.got[channel]) != fmt.Sprint(want[channel]) {
+			t.Errorf("client %d of site %q got of %s\n%v, want\n%v", r.number, r.site, channel, r.got[channel], want[channel])
+		}
+	}
 }
