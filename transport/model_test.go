@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -65,14 +67,7 @@ func (r *reader) id() string { return "c" + strconv.Itoa(r.number) }
 
 // mayHave is the rule, written down once more.
 func (r *reader) mayHave(m posted) bool {
-	has := func(list []int, n int) bool {
-		for _, one := range list {
-			if one == n {
-				return true
-			}
-		}
-		return false
-	}
+	has := slices.Contains[[]int]
 	if !strings.HasPrefix(m.channel, "/global/") && m.site != r.site {
 		return false
 	}
@@ -250,9 +245,7 @@ func (r *reader) take(tb testing.TB, part string) {
 		if err := json.Unmarshal(m.Data, &at); err != nil {
 			tb.Error(err)
 		}
-		for channel, id := range at {
-			r.last[channel] = id
-		}
+		maps.Copy(r.last, at)
 	}
 }
 

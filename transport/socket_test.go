@@ -28,36 +28,36 @@ type site struct {
 }
 
 // listen serves on a socket. wrap, which may be nil, stands before the handler.
-func listen(t testing.TB, opts *transport.Options, wrap func(http.Handler) http.Handler, start func(*httptest.Server)) *site {
-	t.Helper()
-	b := bustest.On(t, bustest.NewStore(t), &bus.Options{Keepalive: -1})
-	h := newHandler(t, b, opts)
+func listen(tb testing.TB, opts *transport.Options, wrap func(http.Handler) http.Handler, start func(*httptest.Server)) *site {
+	tb.Helper()
+	b := bustest.On(tb, bustest.NewStore(tb), &bus.Options{Keepalive: -1})
+	h := newHandler(tb, b, opts)
 	if wrap == nil {
 		wrap = func(h http.Handler) http.Handler { return h }
 	}
 	server := httptest.NewUnstartedServer(wrap(h))
 	start(server)
-	t.Cleanup(server.Close)
+	tb.Cleanup(server.Close)
 	return &site{b, h, server}
 }
 
-func (s *site) held(t testing.TB, n int) {
-	t.Helper()
-	waitFor(t, fmt.Sprintf("%d held requests", n), func() bool { return s.handler.Held() == n })
+func (s *site) held(tb testing.TB, n int) {
+	tb.Helper()
+	waitFor(tb, fmt.Sprintf("%d held requests", n), func() bool { return s.handler.Held() == n })
 }
 
 // dial connects with the scheme of the server.
-func (s *site) dial(t testing.TB) net.Conn {
-	t.Helper()
+func (s *site) dial(tb testing.TB) net.Conn {
+	tb.Helper()
 	var d net.Dialer
 	conn, err := d.DialContext(context.Background(), s.server.Listener.Addr().Network(), s.server.Listener.Addr().String())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if s.server.TLS != nil {
 		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
 	}
-	t.Cleanup(func() { conn.Close() })
+	tb.Cleanup(func() { conn.Close() })
 	return conn
 }
 
