@@ -151,9 +151,6 @@ func (c *client) enqueue(s *subscription, f *frame, size int) bool {
 // fallBehind drops what is queued: the backlog has it. c.mu must be held. It
 // returns true: there is something to do for c.
 func (c *client) fallBehind() bool {
-	for _, it := range c.queue {
-		it.sub.withheld = 0 // it may be newer than what is dropped
-	}
 	c.state, c.queue, c.waiting = behind, nil, 0
 	return true
 }

@@ -242,4 +242,11 @@ func status(data string) string {
 	return `{"global_id":-1,"message_id":-1,"channel":"/__status","data":` + data + `}`
 }
 
+// slowOptions let no more wait than a few messages, and wait long for a peer.
+func slowOptions(most int) *transport.Options {
+	return &transport.Options{Limits: transport.LimitOptions{MaxQueuedBytes: most, WriteTimeout: time.Hour}}
+}
+
+var forSomebodyElse = bus.ToUsers(bus.IntID(999))
+
 const noMessages = "[]"

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -36,6 +37,7 @@ func listen(tb testing.TB, opts *transport.Options, wrap func(http.Handler) http
 		wrap = func(h http.Handler) http.Handler { return h }
 	}
 	server := httptest.NewUnstartedServer(wrap(h))
+	server.Listener = smallBuffers{server.Listener}
 	start(server)
 	tb.Cleanup(server.Close)
 	return &site{b, h, server}
@@ -59,6 +61,17 @@ func (s *site) dial(tb testing.TB) net.Conn {
 	}
 	tb.Cleanup(func() { conn.Close() })
 	return conn
+}
+
+// smallBuffers keeps the system from holding much of what a peer does not read.
+type smallBuffers struct{ net.Listener }
+
+func (l smallBuffers) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if socket, ok := conn.(interface{ SetWriteBuffer(bytes int) error }); ok {
+		err = errors.Join(err, socket.SetWriteBuffer(64<<10))
+	}
+	return conn, err
 }
 
 // kinds are the ways in which a connection can be taken over.
@@ -93,7 +106,7 @@ func startUnix(t *testing.T, server *httptest.Server) {
 		t.Fatal(err)
 	}
 	server.Listener.Close()
-	server.Listener = l
+	server.Listener = smallBuffers{l}
 	server.Start()
 }
 
@@ -121,22 +134,20 @@ func TestSocket_EndOfTheAnswerArrivesAfterPipelinedBytes(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.want(noMessages, "")
+		p.wantEnd()
 	})
 }
 
 func TestSocket_SlowReaderDelaysNobodyAndLosesNothing(t *testing.T) {
 	t.Parallel()
 	eachKind(t, func(t *testing.T, start func(*httptest.Server)) {
-		s := listen(t, &transport.Options{
-			LongPoll: transport.LongPollOptions{Hold: 10 * time.Minute},
-			Limits:   transport.LimitOptions{WriteTimeout: 5 * time.Minute},
-		}, nil, start)
+		s := listen(t, slowOptions(128<<10), nil, start)
 		slow := send(t, s.dial(t), request("/message-bus/slow/poll", "/a=0")).head()
 		fast := send(t, s.dial(t), request("/message-bus/fast/poll", "/a=0")).head()
 		slow.want(noMessages)
 		fast.want(noMessages)
-		const n = 200
-		large := strings.Repeat("x", 64<<10) // more in all than sockets hold
+		const n = 100
+		large := strings.Repeat("x", 16<<10) // more in all than the sockets and the queue hold
 		for i := 1; i <= n; i++ {
 			publish(t, s.bus, "/a", large)
 			if got := decode(t, fast.part()); len(got) != 1 || got[0].ID != i {
@@ -193,6 +204,10 @@ func (w hidden) Flush() { _ = http.NewResponseController(w.ResponseWriter).Flush
 
 func (w hidden) SetWriteDeadline(at time.Time) error {
 	return http.NewResponseController(w.ResponseWriter).SetWriteDeadline(at)
+}
+
+func (w hidden) SetReadDeadline(at time.Time) error {
+	return http.NewResponseController(w.ResponseWriter).SetReadDeadline(at)
 }
 
 func hide(next http.Handler) http.Handler {
@@ -262,6 +277,16 @@ func TestStream_HTTP2(t *testing.T) {
 	s.held(t, 1)
 	cancel()
 	s.held(t, 0)
+}
+
+func TestStream_OutlivesTheReadTimeoutOfTheServer(t *testing.T) {
+	t.Parallel()
+	s := listen(t, &transport.Options{LongPoll: transport.LongPollOptions{Hold: 300 * time.Millisecond}}, hide, func(server *httptest.Server) {
+		server.Config.ReadTimeout = 50 * time.Millisecond
+		server.Start()
+	})
+	p := send(t, s.dial(t), request("/message-bus/me/poll", "/a=0")).head()
+	p.want(noMessages, noMessages, "")
 }
 
 func TestStream_ShutdownEndsIt(t *testing.T) {
