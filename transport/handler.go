@@ -143,10 +143,10 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 	}
 	err := h.clients.wait(ctx)
 	if err != nil {
+		h.cancel() // who begins after this gives itself up
 		for _, c := range h.clients.all() {
 			h.cut(c, Stopped)
 		}
-		h.cancel()
 		<-h.clients.idle
 	}
 	h.cancel()

@@ -61,8 +61,12 @@ func (h *Handler) begin(c *client, q *query, d *digest) {
 	if c.conn != nil {
 		c.conn.watch(c)
 	}
-	if c.start(end) {
+	wake, gone := c.start(end)
+	if wake {
 		c.wake()
+	}
+	if gone || h.ctx.Err() != nil { // or the workers have gone
+		h.cut(c, Stopped)
 	}
 }
 
@@ -82,14 +86,15 @@ func encoding(raw bool, q *query) (enc encoder, lead []byte) {
 }
 
 // start lets c be written to; end says why it has to end at once, if it has.
-func (c *client) start(end Reason) (wake bool) {
+// gone: it was cut off before.
+func (c *client) start(end Reason) (wake, gone bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.begun = true
 	if end != "" {
 		c.end(end)
 	}
-	return c.needsWake()
+	return c.needsWake(), c.state == over
 }
 
 // end answers a held client with its last part.
@@ -106,14 +111,19 @@ func (h *Handler) end(c *client, why Reason) {
 // left is called when the peer has closed the connection.
 func (c *client) left() { c.h.cut(c, Left) }
 
-// cut gives up a client without another word.
+// cut gives up a client without another word. One that has not begun is given
+// up by begin.
 func (h *Handler) cut(c *client, why Reason) {
 	c.mu.Lock()
 	if c.state != over {
 		c.state, c.why = over, why
 	}
 	c.queue, c.lead = nil, nil
+	begun := c.begun
 	c.mu.Unlock()
+	if !begun {
+		return
+	}
 	h.retire(c)
 	if c.conn == nil {
 		c.wake() // its goroutine finds it over
