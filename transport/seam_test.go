@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -135,7 +136,7 @@ func TestHold_NewMessageRevealsThatTheReadWasStale(t *testing.T) {
 // far it is as often as it is told.
 type deafStore struct {
 	driver.Backend
-	fail int
+	fail atomic.Int64
 }
 
 func (s *deafStore) GlobalBacklog(ctx context.Context, after int64, most int) (driver.GlobalPage, error) {
@@ -145,8 +146,7 @@ func (s *deafStore) GlobalBacklog(ctx context.Context, after int64, most int) (d
 }
 
 func (s *deafStore) State(ctx context.Context) (driver.State, error) {
-	if s.fail > 0 {
-		s.fail--
+	if s.fail.Add(-1) >= 0 {
 		return driver.State{}, errors.New("not now")
 	}
 	return s.Backend.State(ctx)
@@ -172,7 +172,9 @@ func TestHold_WhatTheFeedCannotBringIsReadChannelByChannel(t *testing.T) {
 
 func TestHold_WhatCameBeforeTheFeedWasThereIsReadWhenItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRigOn(t, &deafStore{Backend: bustest.NewStore(t), fail: 20}, nil)
+		store := &deafStore{Backend: bustest.NewStore(t)}
+		store.fail.Store(20)
+		r := newRigOn(t, store, nil)
 		start := time.Now()
 		p := r.poll("me", "/a=0").head()
 		p.want(noMessages)

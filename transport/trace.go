@@ -13,8 +13,7 @@ type Trace struct {
 	// Disconnect: a held request was answered, or its client has left.
 	Disconnect func(Identity, string, Reason)
 
-	// Deliver: a live message of a channel was queued for so many held
-	// requests, and withheld from none of them.
+	// Deliver: a live message of a channel was queued for so many held requests.
 	Deliver func(channel string, requests int)
 
 	// Slow: more waits for a client than may; it is dropped and read from the
