@@ -97,6 +97,38 @@ func TestHold_GapInTheFeedIsReadFromTheBacklog(t *testing.T) {
 	})
 }
 
+func TestHold_ResetDuringTheReadBringsNothingOfTheOldStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := bustest.NewStore(t)
+		store := &betweenStore{Backend: mem, around: func() {}}
+		r := newRigOn(t, store, nil)
+		synctest.Wait()
+		store.around = func() {
+			store.around = func() {}
+			r.publish("/a", "old") // comes live, and waits for the read
+			synctest.Wait()
+			mem.Faults().Reset()
+		}
+		p := r.poll("me", "/a=0").head()
+		p.want(noMessages)
+		r.publish("/a", "new")
+		p.want("[" + message(1, "/a", `"new"`) + "]")
+	})
+}
+
+func TestHold_WhatWasWithheldIsNotForgottenWhenTheBacklogIsReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := bustest.NewStore(t)
+		r := newRigOn(t, &deafStore{Backend: mem}, nil)
+		p := r.poll("me", "/a=0").head()
+		p.want(noMessages)
+		r.publish("/a", 1, forSomebodyElse)
+		synctest.Wait()
+		mem.Faults().CutFeeds(errors.New("cut"))
+		p.want("["+status(`{"/a":1}`)+"]", "")
+	})
+}
+
 // staleStore answers one read from before what it has announced, as a replica
 // that lags behind does.
 type staleStore struct {

@@ -206,10 +206,6 @@ func (w hidden) SetWriteDeadline(at time.Time) error {
 	return http.NewResponseController(w.ResponseWriter).SetWriteDeadline(at)
 }
 
-func (w hidden) SetReadDeadline(at time.Time) error {
-	return http.NewResponseController(w.ResponseWriter).SetReadDeadline(at)
-}
-
 func hide(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(hidden{w}, r) })
 }
@@ -279,14 +275,29 @@ func TestStream_HTTP2(t *testing.T) {
 	s.held(t, 0)
 }
 
-func TestStream_OutlivesTheReadTimeoutOfTheServer(t *testing.T) {
+func TestStream_OutlivesTheTimeoutsOfTheServer(t *testing.T) {
 	t.Parallel()
-	s := listen(t, &transport.Options{LongPoll: transport.LongPollOptions{Hold: 300 * time.Millisecond}}, hide, func(server *httptest.Server) {
-		server.Config.ReadTimeout = 50 * time.Millisecond
-		server.Start()
+	s := listen(t, &transport.Options{LongPoll: transport.LongPollOptions{Hold: 300 * time.Millisecond}}, nil, func(server *httptest.Server) {
+		server.Config.ReadTimeout, server.Config.WriteTimeout = 100*time.Millisecond, 100*time.Millisecond
+		server.EnableHTTP2 = true
+		server.StartTLS()
 	})
-	p := send(t, s.dial(t), request("/message-bus/me/poll", "/a=0")).head()
-	p.want(noMessages, noMessages, "")
+	for _, chunks := range []string{"X-None", "Dont-Chunk"} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.server.URL+"/message-bus/me/poll", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set(chunks, "1")
+		w, err := s.server.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(w.Body)
+		w.Body.Close()
+		if err != nil || !strings.HasPrefix(string(body), noMessages) {
+			t.Errorf("%s: %q, %v", chunks, body, err)
+		}
+	}
 }
 
 func TestStream_ShutdownEndsIt(t *testing.T) {

@@ -15,7 +15,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, c *client, q *q
 	h.begin(c, q, d)
 	out := responseWriter{w: w, control: http.NewResponseController(w), timeout: h.options.Limits.WriteTimeout}
 	out.setHeader(q, r)
-	_ = out.control.SetReadDeadline(time.Time{}) // or the server's timeout for requests would end the hold
+	_ = out.control.SetWriteDeadline(time.Time{}) // or the server's timeout for answers would end the hold
 	var b batch
 	for {
 		select {
