@@ -112,7 +112,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) {
 		return
 	}
 	if r.Method == http.MethodOptions {
-		answer(w, header, []byte("OK"))
+		h.answer(w, header, []byte("OK"))
 		return
 	}
 	q := &query{clientID: id, header: header}

@@ -23,7 +23,7 @@ func (h *Handler) hold(w http.ResponseWriter, r *http.Request, q *query) {
 	d := firstDigest(q, pages, &c.recipient)
 	if len(d.messages) > 0 && !q.chunks {
 		h.withdraw(c)
-		answer(w, q.header, array(d.messages))
+		h.answer(w, q.header, array(d.messages))
 		return
 	}
 	if nc, _, err := http.NewResponseController(w).Hijack(); err == nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"time"
 )
 
 // poll answers a query at once with what there is.
@@ -14,15 +15,17 @@ func (h *Handler) poll(w http.ResponseWriter, r *http.Request, q *query) {
 		return
 	}
 	to := recipientOf(q.clientID, q.identity)
-	answer(w, q.header, array(firstDigest(q, pages, &to).messages))
+	h.answer(w, q.header, array(firstDigest(q, pages, &to).messages))
 }
 
 // answer writes a whole answer. For HEAD net/http leaves the body out.
-func answer(w http.ResponseWriter, header http.Header, body []byte) {
+func (h *Handler) answer(w http.ResponseWriter, header http.Header, body []byte) {
 	replaceHeader(w, header)
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(http.StatusOK)
-	_, _ = w.Write(body) // the client may have left; there is nobody to tell
+	out := responseWriter{
+		w: w, control: http.NewResponseController(w), timeout: h.options.Limits.WriteTimeout, whole: true, steps: true,
+	}
+	_ = out.write([][]byte{body})                 // the client may have left; there is nobody to tell
+	_ = out.control.SetWriteDeadline(time.Time{}) // or the next request of the connection would have it
 }
 
 // statusCoder is an error that says how it is to be answered.

@@ -64,6 +64,7 @@ type responseWriter struct {
 	control *http.ResponseController
 	timeout time.Duration
 	whole   bool // the first part is the answer
+	steps   bool // a part may be written in pieces: it is no HTTP chunk of its own
 }
 
 func (out *responseWriter) setHeader(q *query, r *http.Request) {
@@ -78,6 +79,7 @@ func (out *responseWriter) setHeader(q *query, r *http.Request) {
 	if r.ProtoMajor == 1 {
 		header.Set("Connection", "close")
 	}
+	out.steps = out.whole || r.ProtoMajor > 1
 }
 
 // write writes each part in a chunk of its own. net/http sets what is beyond
@@ -87,10 +89,7 @@ func (out *responseWriter) write(parts [][]byte) error {
 		if out.whole {
 			out.w.Header().Set("Content-Length", strconv.Itoa(len(part)))
 		}
-		if err := ignoreUnsupported(out.control.SetWriteDeadline(time.Now().Add(out.timeout))); err != nil {
-			return err
-		}
-		if _, err := out.w.Write(part); err != nil {
+		if err := out.writePart(part); err != nil {
 			return err
 		}
 		if err := ignoreUnsupported(out.control.Flush()); err != nil {
@@ -98,6 +97,26 @@ func (out *responseWriter) write(parts [][]byte) error {
 		}
 	}
 	return ignoreUnsupported(out.control.SetWriteDeadline(time.Time{}))
+}
+
+// writePart gives each step of a part a deadline of its own, so that who takes
+// a long part slowly gets all of it.
+func (out *responseWriter) writePart(part []byte) error {
+	size := len(part)
+	if out.steps {
+		size = writeStep
+	}
+	for len(part) > 0 {
+		if err := ignoreUnsupported(out.control.SetWriteDeadline(time.Now().Add(out.timeout))); err != nil {
+			return err
+		}
+		n, err := out.w.Write(part[:min(len(part), size)])
+		if err != nil {
+			return err
+		}
+		part = part[n:]
+	}
+	return nil
 }
 
 func ignoreUnsupported(err error) error {

@@ -1,0 +1,92 @@
+package transport_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/messagebus-go/messagebus/transport"
+)
+
+const longPart = 200_000
+
+// atOnce sends a request that is answered at once with a long part.
+func atOnce(t *testing.T, r *rig) *peer {
+	t.Helper()
+	r.publish("/a", strings.Repeat("x", longPart))
+	conn, err := r.server.Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return send(t, conn, request("/message-bus/me/poll?dlp=t", "/a=0"))
+}
+
+func TestPoll_PeerThatTakesNothingIsCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := atOnce(t, newRig(t, nil))
+		<-time.After(time.Minute)
+		if b, _ := io.ReadAll(p.in); len(b) >= longPart {
+			t.Errorf("%d bytes after a minute", len(b))
+		}
+	})
+}
+
+func TestPoll_PeerThatTakesLongGetsAllAndMayAskAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		p := atOnce(t, r)
+		step := make([]byte, 16<<10)
+		for n := 0; n < longPart; n += len(step) {
+			<-time.After(4 * time.Second)
+			if _, err := io.ReadFull(p.in, step[:min(len(step), longPart-n)]); err != nil {
+				t.Fatalf("after %d bytes: %v", n, err)
+			}
+		}
+		go io.Copy(io.Discard, p.in)
+		synctest.Wait()
+		<-time.After(time.Minute)
+		if _, err := io.WriteString(p.conn, request("/message-bus/me/poll?dlp=t", "/a=0")); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestStream_HTTP2PeerThatTakesLongGetsAll(t *testing.T) {
+	t.Parallel()
+	s := listen(t, &transport.Options{Limits: transport.LimitOptions{WriteTimeout: 300 * time.Millisecond}}, nil, func(server *httptest.Server) {
+		server.EnableHTTP2 = true
+		server.StartTLS()
+	})
+	const n = 10 * longPart
+	for range 10 {
+		publish(t, s.bus, "/a", strings.Repeat("x", longPart))
+	}
+	client, ok := s.server.Client().Transport.(*http.Transport)
+	if !ok {
+		t.Fatal("another transport")
+	}
+	client.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: 64 << 10, MaxReceiveBufferPerConnection: 128 << 10}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.server.URL+"/message-bus/me/poll", strings.NewReader("/a=0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", form)
+	w, err := client.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Body.Close()
+	pace := time.NewTicker(20 * time.Millisecond)
+	defer pace.Stop()
+	step := make([]byte, 32<<10)
+	for got := 0; got < n; got += len(step) {
+		<-pace.C
+		if _, err := io.ReadFull(w.Body, step[:min(len(step), n-got)]); err != nil {
+			t.Fatalf("after %d bytes: %v", got, err)
+		}
+	}
+}
