@@ -22,7 +22,7 @@ func (c *client) take(b *batch) {
 	if len(c.lead) > 0 {
 		b.parts, c.lead = append(b.parts, c.lead), nil
 	}
-	if c.state == upToDate {
+	if c.state == upToDate && (len(b.parts) == 0 || !c.encoder.single()) {
 		c.takeQueue(b)
 	}
 	switch {
