@@ -34,7 +34,7 @@ func (src source) judge(p Position, page driver.Page, state driver.State) judgem
 	switch {
 	case known && p.mark.epoch != now.epoch, p.seen > state.GlobalID:
 		return judgement{reason: GapReset, restart: true}
-	case p.id > src.lastKnown(page, state), p.exact && page.Anchor != 0 && page.Anchor != p.seen:
+	case p.id > src.lastKnown(page, state), p.exact && page.Anchor.GlobalID != 0 && page.Anchor.GlobalID != p.seen:
 		// The channel's ids began again, while its global ids went on.
 		return judgement{reason: GapReset, restart: true, seen: p.seen}
 	case known && p.mark.timeline != now.timeline:
@@ -59,10 +59,7 @@ func (src source) lastKnown(page driver.Page, state driver.State) int64 {
 // stretch turns a page into what a reader at from is handed.
 func (src source) stretch(from Position, found judgement, page driver.Page, state driver.State) stretch {
 	mark := markOf(state)
-	part := stretch{
-		end:    Position{id: src.lastKnown(page, state), seen: state.GlobalID, mark: mark},
-		lastID: page.LastID,
-	}
+	part := stretch{end: src.end(from, found, page, state), lastID: page.LastID}
 	messages := unseen(page.Messages, found.seen)
 	if found.reason != "" {
 		part.items = append(part.items, src.gap(from, found.reason, messages, part.end))
@@ -71,6 +68,19 @@ func (src source) stretch(from Position, found judgement, page driver.Page, stat
 		part.items = append(part.items, src.core.open(stored, mark))
 	}
 	return part
+}
+
+// end is the position after a page. It does not pass what is still on its way
+// into the store, and does not fall behind from where all after it was trimmed.
+func (src source) end(from Position, found judgement, page driver.Page, state driver.State) Position {
+	p := Position{id: page.LastID, seen: state.Settled, mark: markOf(state)}
+	if src.everything || src.core.traits.SharedIDs {
+		p.id = state.Settled
+	}
+	if from.kind == after && !found.restart {
+		p.id, p.seen = max(p.id, from.id), max(p.seen, from.seen)
+	}
+	return p
 }
 
 // unseen leaves out the messages with global ids up to seen.

@@ -80,7 +80,7 @@ func (l *listener) session(ctx context.Context) error {
 		return fmt.Errorf("ask the store: %w", err)
 	}
 	l.mark = markOf(state)
-	l.setProgress(progress{floor: state.GlobalID})
+	l.setProgress(progress{floor: state.Settled})
 	stream, err := l.open(ctx)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
@@ -143,7 +143,7 @@ func (l *listener) bringForward(ctx context.Context) error {
 		return errReset
 	}
 	l.core.health.setStore(state.ReadOnly, nil)
-	l.setProgress(progress{live: true, floor: floor, repaired: state.GlobalID, seen: state.GlobalID})
+	l.setProgress(progress{live: true, floor: floor, repaired: state.Settled, seen: state.Settled})
 	return nil
 }
 
@@ -250,5 +250,5 @@ func (l *listener) compare(ctx context.Context, timeout time.Duration, due int64
 	if before.live && before.repaired == now.repaired && due > 0 {
 		l.settle()
 	}
-	return state.GlobalID, nil
+	return state.Settled, nil
 }

@@ -99,10 +99,10 @@ func (src source) readPage(ctx context.Context, from Position, most int) (driver
 	switch {
 	case src.everything && from.kind == latest:
 		state, err := src.core.backend.State(ctx)
-		return driver.Page{LastID: state.GlobalID}, state, err
+		return driver.Page{LastID: state.Settled}, state, err
 	case src.everything:
 		all, err := src.core.backend.GlobalBacklog(ctx, from.id, most)
-		return driver.Page{Messages: all.Messages, LastID: all.State.GlobalID, Loss: all.Loss}, all.State, err
+		return driver.Page{Messages: all.Messages, LastID: all.State.Settled, Loss: all.Loss}, all.State, err
 	}
 	snapshot, err := src.core.backend.Read(ctx, []driver.Range{from.asRange(src.stored, most)})
 	if err != nil {

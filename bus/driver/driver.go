@@ -97,7 +97,7 @@ type Range struct {
 }
 
 // A Snapshot is what the store held at one moment: nothing with a global id of
-// at most State.GlobalID is missing from Pages, unless it was trimmed.
+// at most State.Settled is missing from Pages, unless it was trimmed.
 type Snapshot struct {
 	Pages []Page
 	State State
@@ -107,7 +107,7 @@ type Snapshot struct {
 type Page struct {
 	Messages []Message // ascending by global id
 	LastID   int64     // the channel's last id as the store knows it; 0: none, or all were trimmed
-	Anchor   int64     // global id of the stored message whose id is After; 0: it is not stored
+	Anchor   Message   // the stored message whose id is After; GlobalID 0: it is not stored
 	Loss     Loss      // whether messages after After were trimmed; LossNone for a Tail
 }
 
@@ -131,6 +131,7 @@ const (
 // State is what a store is and how far it has come.
 type State struct {
 	GlobalID int64  // the last global id given; 0: none yet
+	Settled  int64  // no message with an id up to it is still on its way into the store; at most GlobalID
 	Epoch    string // changes when the store was reset and its ids began again; opaque
 	Timeline string // changes when a replica took over, which may have lost messages; opaque, empty where there is no such thing
 	ReadOnly bool   // refuses writes at the moment

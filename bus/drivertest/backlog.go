@@ -65,13 +65,13 @@ func backlogAnchor(e *env) {
 	e.publish(e.peer, e.channel("b"), `"x"`)
 	sent := e.publishN(channel, 3, roomy())
 	for _, m := range sent {
-		if got := e.page(driver.Range{Channel: channel, After: m.ID}).Anchor; got != m.GlobalID {
-			e.Errorf("anchor of id %d is %d, want its global id %d", m.ID, got, m.GlobalID)
+		if got := e.page(driver.Range{Channel: channel, After: m.ID}).Anchor; !same(got, m) {
+			e.Errorf("anchor of id %d is %s, want %s", m.ID, format(got), format(m))
 		}
 	}
 	for _, after := range []int64{0, sent[2].ID + 1} {
-		if got := e.page(driver.Range{Channel: channel, After: after}).Anchor; got != 0 {
-			e.Errorf("anchor of id %d, which is not stored, is %d, want 0", after, got)
+		if got := e.page(driver.Range{Channel: channel, After: after}).Anchor; got.GlobalID != 0 {
+			e.Errorf("anchor of id %d, which is not stored, is %s, want none", after, format(got))
 		}
 	}
 }
@@ -92,7 +92,7 @@ func backlogUnknown(e *env) {
 	e.publish(e.peer, e.channel("a"), `"x"`)
 	for _, name := range []string{"", "A", "a ", "a|", "a$|$site", "%", "_"} {
 		p := e.page(driver.Range{Channel: e.channel(name)})
-		if len(p.Messages) != 0 || p.LastID != 0 || p.Anchor != 0 {
+		if len(p.Messages) != 0 || p.LastID != 0 || p.Anchor.GlobalID != 0 {
 			e.Errorf("%q was never published on: %+v", name, p)
 		}
 		e.loss("a channel that was never published on", p.Loss, driver.LossNone)
@@ -119,8 +119,8 @@ func backlogAligned(e *env) {
 
 func backlogNoRanges(e *env) {
 	m := e.publish(e.peer, e.channel("a"), `"x"`)
-	if got := e.read(e.peer).State.GlobalID; got != m.GlobalID {
-		e.Errorf("global id %d, want %d", got, m.GlobalID)
+	if got := e.read(e.peer).State; got.GlobalID != m.GlobalID || got.Settled != m.GlobalID {
+		e.Errorf("state %+v, want global id %d, settled", got, m.GlobalID)
 	}
 }
 

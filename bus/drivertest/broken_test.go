@@ -461,7 +461,7 @@ func brokenReads() map[string]brokenStore {
 			onRanges(func(r *driver.Range) { r.Tail = cmp.Or(r.Tail, r.Max) }), "backlog/MaxIsTheOldest", "max 3",
 		},
 		"no anchor": {
-			onPages(func(p *driver.Page) { p.Anchor = 0 }), "backlog/AnchorIsTheMessageAtAfter", "want its global id",
+			onPages(func(p *driver.Page) { p.Anchor.Data = nil }), "backlog/AnchorIsTheMessageAtAfter", "anchor of id",
 		},
 		"last id is the store's": {
 			onSnapshot(func(s *driver.Snapshot, _ []driver.Range) {
@@ -746,10 +746,20 @@ func brokenLives() map[string]brokenStore {
 			func() breakage {
 				return breakage{state: func(s driver.State) driver.State {
 					s.GlobalID = max(0, s.GlobalID-1)
+					s.Settled = s.GlobalID
 					return s
 				}}
 			},
-			"backlog/NoRangesGiveTheState", "global id 0, want 1",
+			"backlog/NoRangesGiveTheState", "want global id 1",
+		},
+		"settles what was not given": {
+			func() breakage {
+				return breakage{state: func(s driver.State) driver.State {
+					s.Settled = s.GlobalID + 1
+					return s
+				}}
+			},
+			"backlog/NoRangesGiveTheState", "settled up to 2, though the last id given is 1",
 		},
 		"a closed peer goes on": {
 			func() breakage { return breakage{close: func(*membus.Backend) error { return nil }} },

@@ -164,6 +164,9 @@ func (e *env) eventually(what string, f func() error) {
 
 // checkSnapshot checks what holds for every answer to these ranges.
 func (e *env) checkSnapshot(s driver.Snapshot, ranges []driver.Range) error {
+	if s.State.Settled > s.State.GlobalID {
+		return fmt.Errorf("read: settled up to %d, though the last id given is %d", s.State.Settled, s.State.GlobalID)
+	}
 	if len(s.Pages) != len(ranges) {
 		return fmt.Errorf("read: %d pages for %d ranges", len(s.Pages), len(ranges))
 	}

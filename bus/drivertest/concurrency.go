@@ -154,8 +154,8 @@ func concurrentReads(e *env) {
 			e.Fatal(err)
 		}
 		for i, r := range ranges {
-			if err := isPrefix(s.Pages[i].Messages, of(all, r.Channel), s.State.GlobalID); err != nil {
-				e.Fatalf("a snapshot at global id %d: page %d: %v", s.State.GlobalID, i, err)
+			if err := isPrefix(s.Pages[i].Messages, of(all, r.Channel), s.State.Settled); err != nil {
+				e.Fatalf("a snapshot settled up to %d: page %d: %v", s.State.Settled, i, err)
 			}
 		}
 	}

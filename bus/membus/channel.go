@@ -68,7 +68,7 @@ func (c *channel) loss(id int64) driver.Loss {
 func (c *channel) page(r driver.Range) driver.Page {
 	p := driver.Page{LastID: c.lastID()}
 	if m, ok := c.find(r.After); ok {
-		p.Anchor = m.GlobalID
+		p.Anchor = m
 	}
 	items := c.messages.items()
 	if r.Tail > 0 {

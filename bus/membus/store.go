@@ -50,6 +50,7 @@ func newStore(opts Options) *store {
 func (s *store) state() driver.State {
 	return driver.State{
 		GlobalID: s.globalID,
+		Settled:  s.globalID,
 		Epoch:    s.epoch,
 		Timeline: strconv.Itoa(s.timeline),
 		ReadOnly: s.faults.readOnly,

@@ -1,0 +1,2 @@
+// Package benchmarks compares this project with what its users would take instead.
+package benchmarks

@@ -1,0 +1,2 @@
+// Package rubycompat holds recordings of the Ruby gem and tests beside it.
+package rubycompat
