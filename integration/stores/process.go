@@ -1,0 +1,158 @@
+package stores
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// A process runs a program on this machine, in a folder of its own below the
+// system's folder for temporary files.
+type process struct {
+	program program
+	folder  string
+	as      *syscall.Credential // nil: as the user who runs the test
+
+	mu      sync.Mutex // guards below
+	command *exec.Cmd
+	done    chan struct{} // closed when command has ended
+}
+
+func newProcess(p program) (*process, error) {
+	folder, err := os.MkdirTemp("", "messagebus-"+p.name+"-")
+	if err != nil {
+		return nil, err
+	}
+	r := &process{program: p, folder: folder}
+	if err := r.fill(); err != nil {
+		r.remove()
+		return nil, err
+	}
+	return r, nil
+}
+
+// fill writes the program's files, and hands them to the user it runs as.
+func (r *process) fill() error {
+	for name, text := range r.program.files {
+		if err := os.WriteFile(filepath.Join(r.folder, name), []byte(text), 0o600); err != nil {
+			return err
+		}
+	}
+	if os.Geteuid() != 0 || !r.program.notRoot {
+		return nil
+	}
+	var err error
+	if r.as, err = unprivileged(); err != nil {
+		return err
+	}
+	return filepath.Walk(r.folder, func(path string, _ os.FileInfo, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Chown(path, int(r.as.Uid), int(r.as.Gid))
+	})
+}
+
+// start starts the program, in a folder that keeps what was in it.
+func (r *process) start() error {
+	output, err := os.OpenFile(filepath.Join(r.folder, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer output.Close()
+	command := exec.Command("/bin/sh", "-c", r.program.script)
+	command.Dir = r.folder
+	command.Env = append(os.Environ(), "PATH="+r.program.path+string(os.PathListSeparator)+os.Getenv("PATH"), "LC_ALL=C")
+	command.Stdout, command.Stderr = output, output
+	command.SysProcAttr = attributes(r.as)
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	done, err := run(command)
+	if err != nil {
+		return err
+	}
+	r.command, r.done = command, done
+	return nil
+}
+
+// run starts a command and waits for its end in a goroutine. The system ends a
+// process with the thread that started it, not with the whole of its parent: hence
+// a thread that does nothing else.
+func run(command *exec.Cmd) (done chan struct{}, err error) {
+	started := make(chan error)
+	done = make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := command.Start()
+		started <- err
+		if err == nil {
+			_ = command.Wait() // how it ended stands in its log
+		}
+	}()
+	return done, <-started
+}
+
+func (r *process) ended() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.done
+}
+
+// signal reaches the processes that the server has started as well, where it is
+// one that they would not hear of from the server.
+func (r *process) signal(signal syscall.Signal) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	select {
+	case <-r.done:
+		return os.ErrProcessDone
+	default:
+	}
+	pid := r.command.Process.Pid
+	below := children(pid)
+	if err := syscall.Kill(pid, signal); err != nil {
+		return fmt.Errorf("%v to process %d: %w", signal, pid, err)
+	}
+	if signal != syscall.SIGSTOP && signal != syscall.SIGCONT && signal != syscall.SIGKILL {
+		return nil
+	}
+	if signal == syscall.SIGSTOP {
+		below = children(pid) // from now on it starts none
+	}
+	for _, child := range below {
+		if err := syscall.Kill(child, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return fmt.Errorf("%v to process %d: %w", signal, child, err)
+		}
+	}
+	return nil
+}
+
+func (r *process) log() string {
+	text, err := os.ReadFile(filepath.Join(r.folder, "log"))
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+// remove deletes the folder. Processes of a killed Postgres may still be writing
+// there for a moment.
+func (r *process) remove() {
+	retry := time.NewTicker(50 * time.Millisecond)
+	defer retry.Stop()
+	for range 20 {
+		if os.RemoveAll(r.folder) == nil {
+			return
+		}
+		<-retry.C
+	}
+}

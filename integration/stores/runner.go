@@ -1,0 +1,3 @@
+package stores
+
+func newRunner(p program) (runner, error) { return newProcess(p) }

@@ -1,0 +1,229 @@
+package stores
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience is how long a server may take to start or to end.
+const patience = 30 * time.Second
+
+// A program is what a server runs, be it a process of this machine or a container.
+// Its script is run by the shell in a folder that holds files and keeps what the
+// program writes; it has to end with an exec of the server.
+type program struct {
+	name    string // of the product, in lower case
+	script  string
+	files   map[string]string // name and text
+	notRoot bool              // refuses to run as root
+
+	path  string // folder of its programs on this machine, where that is not in PATH
+	image string // of a container
+	quit  syscall.Signal
+}
+
+// A runner runs a program. It can be run again when it has ended.
+type runner interface {
+	start() error // begins; whether the server is ready must be asked of it
+	signal(signal syscall.Signal) error
+	ended() <-chan struct{} // of the last start
+	log() string
+	remove() // after it has ended
+}
+
+// server has what every kind of server can do. It ends with its test.
+type server struct {
+	tb      testing.TB
+	program program
+	runner  runner
+	ready   func(context.Context) error
+
+	mu     sync.Mutex // guards below, and makes starting and breaking take turns
+	paused bool
+}
+
+// launch starts a program for a test. The test is told when that fails, and shown
+// the end of the server's log whenever it fails.
+func launch(tb testing.TB, p program, ready func(context.Context) error) (*server, error) {
+	tb.Helper()
+	r, err := newRunner(p)
+	if err != nil {
+		return nil, err
+	}
+	s := &server{tb: tb, program: p, runner: r, ready: ready}
+	if err := s.start(); err != nil {
+		return nil, errors.Join(err, s.end())
+	}
+	return s, nil
+}
+
+// Start starts the server again after Stop or Kill, on the same port, and returns
+// when it answers.
+func (s *server) Start() {
+	s.tb.Helper()
+	s.must("start", s.start)
+}
+
+// Stop ends the server in good order.
+func (s *server) Stop() {
+	s.tb.Helper()
+	s.must("stop", func() error { return s.finish(s.program.quit) })
+}
+
+// Kill ends the server at once, as a crash would.
+func (s *server) Kill() {
+	s.tb.Helper()
+	s.must("kill", func() error { return s.finish(syscall.SIGKILL) })
+}
+
+// Pause halts the server: its connections stay open, and nothing is answered.
+func (s *server) Pause() {
+	s.tb.Helper()
+	s.must("pause", func() error { return s.halt(true) })
+}
+
+// Continue ends a Pause.
+func (s *server) Continue() {
+	s.tb.Helper()
+	s.must("continue", func() error { return s.halt(false) })
+}
+
+func (s *server) must(what string, do func() error) {
+	s.tb.Helper()
+	if err := do(); err != nil {
+		s.tb.Errorf("stores: %s %s: %v", what, s.program.name, err)
+	}
+}
+
+func (s *server) start() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running() {
+		return errors.New("it is running already")
+	}
+	if err := s.runner.start(); err != nil {
+		return err
+	}
+	return s.await(s.runner.ended())
+}
+
+func (s *server) running() bool {
+	ended := s.runner.ended()
+	if ended == nil {
+		return false
+	}
+	select {
+	case <-ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// await waits until the server answers.
+func (s *server) await(ended <-chan struct{}) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	retry := time.NewTicker(10 * time.Millisecond)
+	defer retry.Stop()
+	for {
+		err := s.ready(ctx)
+		select {
+		case <-ended:
+			return fmt.Errorf("it ended at once; its log:\n%s", tail(s.runner.log()))
+		default:
+		}
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("no answer within %v: %w; its log:\n%s", patience, err, tail(s.runner.log()))
+		case <-ended:
+		case <-retry.C:
+		}
+	}
+}
+
+// finish ends the server by a signal and waits until it is gone.
+func (s *server) finish(signal syscall.Signal) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.paused && signal != syscall.SIGKILL {
+		if err := s.runner.signal(syscall.SIGCONT); err != nil {
+			return err
+		}
+	}
+	s.paused = false
+	if err := s.runner.signal(signal); err != nil {
+		return err
+	}
+	select {
+	case <-s.runner.ended():
+		return nil
+	case <-time.After(patience):
+		return fmt.Errorf("it still runs %v after %v", patience, signal)
+	}
+}
+
+func (s *server) halt(pause bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.paused == pause {
+		return fmt.Errorf("it is paused: %v", s.paused)
+	}
+	signal := syscall.SIGCONT
+	if pause {
+		signal = syscall.SIGSTOP
+	}
+	if err := s.runner.signal(signal); err != nil {
+		return err
+	}
+	s.paused = pause
+	return nil
+}
+
+// end ends the server for good, in whatever state it is.
+func (s *server) end() error {
+	defer s.runner.remove()
+	if !s.running() {
+		return nil
+	}
+	if err := s.finish(syscall.SIGKILL); !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	return nil
+}
+
+// endWithTest ends the server when the test does.
+func (s *server) endWithTest() {
+	s.tb.Cleanup(func() {
+		if s.tb.Failed() {
+			s.tb.Logf("the end of the log of %s:\n%s", s.program.name, tail(s.runner.log()))
+		}
+		s.must("end", s.end)
+	})
+}
+
+// tail returns the last lines of a log.
+func tail(log string) string {
+	const most = 40
+	lines := strings.Split(strings.TrimRight(log, "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-most):], "\n")
+}
+
+// quote makes a word of the shell.
+func quote(words ...string) string {
+	quoted := make([]string, len(words))
+	for i, word := range words {
+		quoted[i] = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	}
+	return strings.Join(quoted, " ")
+}
