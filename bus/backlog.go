@@ -13,15 +13,19 @@ import (
 type Page struct {
 	Messages []Message // ascending
 	LastID   int64     // the channel's last id as the store knows it; 0: none, or all were trimmed
-	Gap      *GapError // what was lost before Messages; nil: nothing
+	Gap      *GapError // what was lost before Messages; nil: nothing. It is the caller's to report
 	Position Position  // the position after Messages, or where the channel stands
 	Skipped  int       // messages that could not be decoded; Trace.Undecodable has each
 	More     bool      // ReadSome left the rest of the channel for another call, from Position
 }
 
 // Read reads many channels, each from a position of its own, in one round
-// trip; a further one where a channel's ids turn out to have begun again, whose
-// page then holds a gap and everything stored. It does not wait for messages.
+// trip; one more where the ids of channels turn out to have begun again, whose
+// pages then hold a gap and everything stored. It does not wait for messages.
+//
+// The gap of a page is neither logged nor counted, unlike that of a
+// subscription: the position may come from somebody who may write anything
+// into it, such as an HTTP client.
 func (b *Bus) Read(ctx context.Context, from map[string]Position) (map[string]Page, error) {
 	return b.ReadSome(ctx, from, 0)
 }
@@ -31,35 +35,70 @@ func (b *Bus) Read(ctx context.Context, from map[string]Position) (map[string]Pa
 // position made by Last returns all that it asks for.
 func (b *Bus) ReadSome(ctx context.Context, from map[string]Position, most int) (map[string]Page, error) {
 	sources := make([]source, 0, len(from))
-	ranges := make([]driver.Range, 0, len(from))
-	for channel, p := range from {
+	for channel := range from {
 		src, err := b.source(channel)
 		if err != nil {
 			return nil, fmt.Errorf("bus: read: %w", err)
 		}
-		sources, ranges = append(sources, src), append(ranges, p.asRange(src.stored, most))
+		src.quiet = true
+		sources = append(sources, src)
+	}
+	ranges := make([]driver.Range, len(sources))
+	for i, src := range sources {
+		ranges[i] = from[src.channel].asRange(src.stored, most)
 	}
 	snapshot, err := b.snapshot(ctx, ranges)
 	if err != nil {
 		return nil, fmt.Errorf("bus: read %d channels: %w", len(from), err)
 	}
 	pages := make(map[string]Page, len(from))
+	var again restarts
 	for i, src := range sources {
 		p := from[src.channel]
-		found := src.judge(p, snapshot.Pages[i], snapshot.State)
-		var part stretch
-		if found.restart {
-			part, err = src.read(ctx, p, most)
+		if found := src.judge(p, snapshot.Pages[i], snapshot.State); found.restart {
+			again = append(again, restart{src, p, found})
 		} else {
-			part = src.stretch(p, found, snapshot.Pages[i], snapshot.State)
-			part = src.cut(part, p, snapshot.Pages[i], snapshot.State, most)
+			pages[src.channel] = src.pageOf(p, found, snapshot.Pages[i], snapshot.State, most)
 		}
-		if err != nil {
-			return nil, fmt.Errorf("bus: read %q: %w", src.channel, err)
-		}
-		pages[src.channel] = part.page()
+	}
+	if err := again.read(ctx, b, pages, most); err != nil {
+		return nil, fmt.Errorf("bus: read %d channels from their beginnings: %w", len(again), err)
 	}
 	return pages, nil
+}
+
+// A restart is a source that has to be read from its beginning, because the
+// reader's position says nothing about it.
+type restart struct {
+	source
+	from  Position
+	found judgement
+}
+
+type restarts []restart
+
+// read fills in the pages of all of them in one round trip.
+func (rs restarts) read(ctx context.Context, b *Bus, pages map[string]Page, most int) error {
+	if len(rs) == 0 {
+		return nil
+	}
+	ranges := make([]driver.Range, len(rs))
+	for i, r := range rs {
+		ranges[i] = Position{}.asRange(r.stored, most)
+	}
+	snapshot, err := b.snapshot(ctx, ranges)
+	if err != nil {
+		return err
+	}
+	for i, r := range rs {
+		pages[r.channel] = r.pageOf(r.from, r.found, snapshot.Pages[i], snapshot.State, most)
+	}
+	return nil
+}
+
+// pageOf is what a reader at p is handed of a page.
+func (src source) pageOf(p Position, found judgement, page driver.Page, state driver.State, most int) Page {
+	return src.cut(src.stretch(p, found, page, state), p, page, state, most).page()
 }
 
 func (b *Bus) snapshot(ctx context.Context, ranges []driver.Range) (driver.Snapshot, error) {

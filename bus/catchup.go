@@ -103,7 +103,9 @@ func (src source) gap(from Position, reason GapReason, messages []driver.Message
 	if src.everything {
 		e.Next = at.GlobalID + 1
 	}
-	src.core.traceGap(e)
+	if !src.quiet {
+		src.core.traceGap(e)
+	}
 	return item{err: e, at: at, mark: end.mark}
 }
 

@@ -19,6 +19,7 @@ type source struct {
 	site       string
 	stored     string
 	everything bool // ids are global ids
+	quiet      bool // its gaps are the caller's to report
 }
 
 // source returns the source of one channel of this view.
