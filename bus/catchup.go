@@ -31,14 +31,20 @@ func (src source) judge(p Position, page driver.Page, state driver.State) judgem
 		return judgement{}
 	}
 	now, known := markOf(state), p.mark.epoch != ""
+	last := p.compare(page.Anchor)
 	switch {
-	case known && p.mark.epoch != now.epoch, p.seen > state.GlobalID:
+	case known && p.mark.epoch != now.epoch:
 		return judgement{reason: GapReset, restart: true}
-	case p.id > src.lastKnown(page, state), p.exact && page.Anchor.GlobalID != 0 && page.Anchor.GlobalID != p.seen:
+	case known && p.mark.timeline != now.timeline && (last == same || p.id == 0):
+		// Another server, which has all that was seen. Its global ids may be
+		// behind those of the first one.
+		return judgement{reason: GapFailover, seen: p.anchor.GlobalID}
+	case known && p.mark.timeline != now.timeline, p.seen > state.GlobalID, last == replaced:
+		// It may have given the ids that were seen to other messages.
+		return judgement{reason: GapReset, restart: true}
+	case p.id > src.lastKnown(page, state), last == renumbered:
 		// The channel's ids began again, while its global ids went on.
 		return judgement{reason: GapReset, restart: true, seen: p.seen}
-	case known && p.mark.timeline != now.timeline:
-		return judgement{reason: GapFailover, seen: p.seen}
 	case page.Loss == driver.LossCertain:
 		return judgement{reason: GapTrimmed, seen: p.seen}
 	case page.Loss == driver.LossPossible && (p.id > 0 || known):
@@ -46,6 +52,32 @@ func (src source) judge(p Position, page driver.Page, state driver.State) judgem
 		return judgement{reason: GapPossible, seen: p.seen}
 	}
 	return judgement{seen: p.seen}
+}
+
+// likeness is how the stored message at a position compares with the one that
+// was seen there.
+type likeness uint8
+
+const (
+	unknown    likeness = iota // it is not stored any more, or was never seen
+	same                       // it is the one
+	renumbered                 // its id belongs to another global id now
+	replaced                   // both ids belong to another message now
+)
+
+func (p Position) compare(stored driver.Message) likeness {
+	switch {
+	case p.anchor.GlobalID == 0 || stored.GlobalID == 0:
+		return unknown
+	case p.anchor.GlobalID != stored.GlobalID:
+		return renumbered
+	case p.sum == 0:
+		return unknown
+	case p.sum != checksum(stored.Data):
+		return replaced
+	default:
+		return same
+	}
 }
 
 // lastKnown is the highest id that the source can have had.
@@ -61,6 +93,9 @@ func (src source) stretch(from Position, found judgement, page driver.Page, stat
 	mark := markOf(state)
 	part := stretch{end: src.end(from, found, page, state), lastID: page.LastID}
 	messages := unseen(page.Messages, found.seen)
+	if from.kind == latest {
+		messages = nil
+	}
 	if found.reason != "" {
 		part.items = append(part.items, src.gap(from, found.reason, messages, part.end))
 	}
@@ -76,6 +111,13 @@ func (src source) end(from Position, found judgement, page driver.Page, state dr
 	p := Position{id: page.LastID, seen: state.Settled, mark: markOf(state)}
 	if src.everything || src.core.traits.SharedIDs {
 		p.id = state.Settled
+	}
+	last := page.Anchor
+	if n := len(page.Messages); n > 0 {
+		last = page.Messages[n-1]
+	}
+	if !src.everything && last.GlobalID != 0 && (last.ID == p.id || src.core.traits.SharedIDs) {
+		p.anchor, p.sum = driver.Position{GlobalID: last.GlobalID, ID: last.ID}, checksum(last.Data)
 	}
 	if from.kind == after && !found.restart {
 		p.id, p.seen = max(p.id, from.id), max(p.seen, from.seen)
@@ -145,8 +187,10 @@ func (s *Subscription) takeOver(page driver.Page, state driver.State) {
 	if s.ended || s.behind || s.reading {
 		return
 	}
+	full := len(page.Messages) >= maxPage
+	page = s.tail.within(page)
 	found := s.judge(s.tail, page, state)
-	if found.restart || len(page.Messages) >= maxPage {
+	if found.restart || full {
 		s.fallBehind()
 		return
 	}
@@ -157,6 +201,21 @@ func (s *Subscription) takeOver(page driver.Page, state driver.State) {
 		}
 	}
 	s.tail = part.end
+}
+
+// within cuts a page that begins before p down to what a read from p finds.
+func (p Position) within(page driver.Page) driver.Page {
+	from := p.asRange("", 0).After
+	for i, m := range page.Messages {
+		if m.ID == from {
+			page.Anchor, page.Messages = m, page.Messages[i+1:]
+			break
+		}
+	}
+	if page.Anchor.ID != from {
+		page.Anchor = driver.Message{}
+	}
+	return page
 }
 
 // audience is the subscriptions to one channel that are up to date with the
@@ -183,7 +242,7 @@ func (h *hub) current() []audience {
 			if !ok {
 				continue
 			}
-			if len(a.subscriptions) == 0 || at.id < a.from.id {
+			if len(a.subscriptions) == 0 || at.asRange("", 0).After < a.from.asRange("", 0).After {
 				a.from = at
 			}
 			a.subscriptions = append(a.subscriptions, s)

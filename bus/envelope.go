@@ -153,7 +153,7 @@ func clientID(raw json.RawMessage) string {
 }
 
 // openMessage decodes a stored message.
-func openMessage(stored driver.Message, mark storeMark) (*Message, *DecodeError) {
+func openMessage(stored driver.Message, mark storeMark, sum uint32) (*Message, *DecodeError) {
 	channel, site, err := splitStoredName(stored.Channel)
 	if err == nil {
 		var payload json.RawMessage
@@ -162,7 +162,7 @@ func openMessage(stored driver.Message, mark storeMark) (*Message, *DecodeError)
 			return &Message{
 				GlobalID: stored.GlobalID, ID: stored.ID, Channel: channel, Data: payload,
 				Site: site, Sited: sited(stored.Channel),
-				UserIDs: to.users, GroupIDs: to.groups, ClientIDs: to.clients, mark: mark,
+				UserIDs: to.users, GroupIDs: to.groups, ClientIDs: to.clients, mark: mark, sum: sum,
 			}, nil
 		}
 	}

@@ -3,6 +3,8 @@ package bus
 import (
 	"encoding/json"
 	"fmt"
+
+	"github.com/messagebus-go/messagebus/bus/driver"
 )
 
 // A Message is one message as a subscriber sees it. Its slices are shared
@@ -29,6 +31,7 @@ type Message struct {
 	ClientIDs []string
 
 	mark storeMark
+	sum  uint32 // as in Position
 }
 
 // Decode decodes the payload into v, as json.Unmarshal does.
@@ -42,7 +45,7 @@ func (m Message) Decode(v any) error {
 // Position returns the position after m, from which a subscription to its
 // channel continues and notices every reset of the store.
 func (m Message) Position() Position {
-	return Position{id: m.ID, seen: m.GlobalID, exact: true, mark: m.mark}
+	return Position{id: m.ID, seen: m.GlobalID, anchor: driver.Position{GlobalID: m.GlobalID, ID: m.ID}, sum: m.sum, mark: m.mark}
 }
 
 // GlobalPosition returns the position after m for SubscribeAll.

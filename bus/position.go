@@ -1,16 +1,21 @@
 package bus
 
-import "github.com/messagebus-go/messagebus/bus/driver"
+import (
+	"hash/crc32"
+
+	"github.com/messagebus-go/messagebus/bus/driver"
+)
 
 // A Position says from where a subscription to one channel starts. Make one
 // with Latest, After, Last or Resume, or take a message's own. The zero
 // Position is After(0).
 type Position struct {
-	kind  positionKind
-	id    int64 // everything up to it was seen; for tail: how many
-	seen  int64 // global id up to which the channel was seen; 0: not known
-	exact bool  // seen is the global id of the message id, and not a bound
-	mark  storeMark
+	kind   positionKind
+	id     int64           // everything up to it was seen; for tail: how many
+	seen   int64           // global id up to which the channel was seen; 0: not known
+	anchor driver.Position // the last message that was seen; zero: not known
+	sum    uint32          // of that message; 0: not known
+	mark   storeMark
 }
 
 type positionKind uint8
@@ -43,11 +48,19 @@ func Last(n int) Position { return Position{kind: tail, id: int64(max(n, 0))} }
 // (0: not known) and the epoch of its store (empty: not known), as
 // Position.ID, GlobalID and Epoch return them.
 func Resume(id, globalID int64, epoch string) Position {
-	return Position{
-		id: max(id, 0), seen: max(globalID, 0), exact: globalID > 0,
-		mark: parseMark(epoch),
+	p := Position{id: max(id, 0), seen: max(globalID, 0), mark: parseMark(epoch)}
+	if globalID > 0 {
+		p.anchor = driver.Position{GlobalID: globalID, ID: p.id}
 	}
+	return p
 }
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// checksum tells messages with the same ids apart, which two servers give to
+// different ones when the second took over without all that the first had.
+// It is never 0.
+func checksum(envelope []byte) uint32 { return max(crc32.Checksum(envelope, castagnoli), 1) }
 
 // ID returns the id of the last message before the position; 0 when there is none.
 func (p Position) ID() int64 {

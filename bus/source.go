@@ -34,14 +34,15 @@ type item struct {
 	message *Message
 	err     error
 	at      driver.Position // the position after it
+	sum     uint32          // of the message, be it decodable or not; 0: it is none
 	mark    storeMark
 	size    int // bytes, to bound queues
 }
 
 // open decodes a stored message.
 func (c *core) open(stored driver.Message, mark storeMark) item {
-	it := item{at: driver.Position{GlobalID: stored.GlobalID, ID: stored.ID}, mark: mark, size: len(stored.Data)}
-	message, err := openMessage(stored, mark)
+	it := item{at: driver.Position{GlobalID: stored.GlobalID, ID: stored.ID}, sum: checksum(stored.Data), mark: mark, size: len(stored.Data)}
+	message, err := openMessage(stored, mark, it.sum)
 	if err != nil {
 		it.err = err
 		c.traceUndecodable(err)
@@ -52,9 +53,12 @@ func (c *core) open(stored driver.Message, mark storeMark) item {
 
 // after is the position after an item.
 func (src source) after(it item) Position {
-	p := Position{id: it.at.ID, seen: it.at.GlobalID, exact: it.message != nil, mark: it.mark}
-	if src.everything {
-		p.id, p.exact = it.at.GlobalID, false
+	p := Position{id: it.at.ID, seen: it.at.GlobalID, mark: it.mark}
+	switch {
+	case src.everything:
+		p.id = it.at.GlobalID
+	case it.sum != 0:
+		p.anchor, p.sum = it.at, it.sum
 	}
 	return p
 }
@@ -90,7 +94,7 @@ func (src source) cut(part stretch, from Position, page driver.Page, state drive
 	part.more = from.kind == after && most > 0 && len(page.Messages) >= most
 	if part.more {
 		last := page.Messages[len(page.Messages)-1]
-		part.end = src.after(item{at: driver.Position{GlobalID: last.GlobalID, ID: last.ID}, mark: markOf(state)})
+		part.end = src.after(item{at: driver.Position{GlobalID: last.GlobalID, ID: last.ID}, sum: checksum(last.Data), mark: markOf(state)})
 	}
 	return part
 }
@@ -115,10 +119,14 @@ func (src source) readPage(ctx context.Context, from Position, most int) (driver
 // asRange is the part of the backlog that a reader at p needs.
 func (p Position) asRange(stored string, most int) driver.Range {
 	switch {
+	case p.anchor.GlobalID != 0:
+		return driver.Range{Channel: stored, After: p.anchor.ID, Max: most}
 	case p.kind == after:
 		return driver.Range{Channel: stored, After: p.id, Max: most}
 	case p.kind == tail && p.id > 0:
 		return driver.Range{Channel: stored, Tail: int(p.id)}
+	case p.kind == latest: // the last message, to know it again
+		return driver.Range{Channel: stored, Tail: 1}
 	default: // nothing but where the channel stands
 		return driver.Range{Channel: stored, After: math.MaxInt64}
 	}

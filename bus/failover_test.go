@@ -1,0 +1,84 @@
+package bus_test
+
+import (
+	"testing"
+	"testing/synctest"
+
+	"github.com/messagebus-go/messagebus/bus"
+	"github.com/messagebus-go/messagebus/bus/bustest"
+)
+
+// A server that took over without the newest messages gives their ids again.
+// Ids alone then look continuous.
+func TestFeed_AfterALossyFailoverIdsThatWereGivenAgainAreDelivered(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := bustest.NewStore(t)
+		b := bustest.On(t, store, nil)
+		sub := subscribe(t, b, "/a", bus.Latest())
+		for i := range 3 {
+			publish(t, b, "/a", i)
+			next(t, sub)
+		}
+		synctest.Wait()
+		store.Faults().FailOver(2) // 1 and 2 are lost
+		for i := range 4 {
+			publish(t, b, "/a", 10+i) // the first two with the ids of 1 and 2
+		}
+		if gap := nextGap(t, sub); gap.Reason != bus.GapReset || gap.After != 3 || gap.Next != 1 {
+			t.Errorf("gap is %+v; want a reset after 3, with all that is stored behind it", gap)
+		}
+		for _, want := range []string{"0", "10", "11", "12", "13"} {
+			if got := next(t, sub); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		}
+	})
+}
+
+func TestFeed_AfterAFailoverThatKeptTheLastMessageNothingComesAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := bustest.NewStore(t)
+		b := bustest.On(t, store, nil)
+		publish(t, b, "/a", 0)
+		sub := subscribe(t, b, "/a", bus.Latest())
+		idle := subscribe(t, b, "/idle", bus.Latest())
+		publish(t, b, "/other", "lost")
+		synctest.Wait()
+		store.Faults().FailOver(1)
+		publish(t, b, "/a", 1) // with the global id of what was lost
+		for _, s := range []*bus.Subscription{sub, idle} {
+			if gap := nextGap(t, s); gap.Reason != bus.GapFailover && s == sub {
+				t.Errorf("gap is %+v; want a failover", gap)
+			}
+		}
+		if got := next(t, sub); got != "1" {
+			t.Errorf("got %s, want 1", got)
+		}
+		quiet(t, sub)
+		quiet(t, idle)
+	})
+}
+
+// A position that another process has kept carries no content to compare.
+func TestSubscribe_APositionFromBeforeAFailoverBeginsAnew(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := bustest.NewStore(t)
+		b := bustest.On(t, store, nil)
+		publish(t, b, "/a", 0)
+		sub := subscribe(t, b, "/a", bus.After(0))
+		next(t, sub)
+		p := sub.Position()
+		store.Faults().FailOver(1)
+		publish(t, b, "/a", 1) // with the same ids
+		again := subscribe(t, b, "/a", bus.Resume(p.ID(), p.GlobalID(), p.Epoch()))
+		if gap := nextGap(t, again); gap.Reason != bus.GapReset {
+			t.Errorf("gap is %+v; want a reset", gap)
+		}
+		if got := next(t, again); got != "1" {
+			t.Errorf("got %s, want what was published after the failover", got)
+		}
+	})
+}
