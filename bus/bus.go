@@ -2,9 +2,11 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/messagebus-go/messagebus/bus/driver"
@@ -28,6 +30,9 @@ type core struct {
 	options Options
 	hub     *hub
 	health  healthState
+	waiting waiting
+
+	published atomic.Uint64 // numbers the publishes
 
 	ctx    context.Context //nolint:containedctx // the background loops' own: it ends with Close
 	cancel context.CancelFunc
@@ -54,6 +59,9 @@ type Options struct {
 	// Keepalive is how often a listening bus publishes on /__mb_keepalive__/,
 	// as the gem does. Default 60 s; negative: never.
 	Keepalive time.Duration
+
+	// ReadOnlyQueue bounds what waits in memory while the store is read-only.
+	ReadOnlyQueue QueueLimits
 
 	// LivenessBound is how long a dead feed may go unnoticed. Default 10 s.
 	LivenessBound time.Duration
@@ -86,6 +94,7 @@ func New(backend driver.Backend, opts *Options) (*Bus, error) {
 		return nil, err
 	}
 	c := &core{backend: backend, traits: backend.Traits(), options: resolved, hub: newHub()}
+	c.waiting.limits = resolved.ReadOnlyQueue
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return &Bus{core: c}, nil
 }
@@ -102,6 +111,7 @@ func (o *Options) resolve() (Options, error) {
 		{"MaxGlobalBacklogSize", &r.MaxGlobalBacklogSize, defaultMaxGlobalBacklogSize},
 		{"ClearEvery", &r.ClearEvery, defaultClearEvery},
 		{"MaxMessageBytes", &r.MaxMessageBytes, defaultMaxMessageBytes},
+		{"ReadOnlyQueue.Bytes", &r.ReadOnlyQueue.Bytes, defaultQueueBytes},
 	} {
 		if *limit.value < 0 {
 			return r, fmt.Errorf("bus: new: %w: %s is %d; it must be 0 (the default, %d) or more",
@@ -119,6 +129,9 @@ func (o *Options) resolve() (Options, error) {
 		r.MaxBacklogAge = defaultMaxBacklogAge
 	}
 	r.MaxBacklogAge = wholeSeconds(r.MaxBacklogAge)
+	if r.ReadOnlyQueue.Messages == 0 {
+		r.ReadOnlyQueue.Messages = defaultQueueMessages
+	}
 	if r.LivenessBound == 0 {
 		r.LivenessBound = defaultLivenessBound
 	}
@@ -153,8 +166,9 @@ func (b *Bus) Site(name string) *Bus {
 
 // Close ends every subscription with ErrClosed, waits until the bus's last
 // goroutine is gone, callbacks of SubscribeFunc included, and closes the
-// backend. It must not be called from such a callback. Further calls do
-// nothing.
+// backend. It must not be called from such a callback. Its error tells of
+// messages that still waited for a read-only store and are lost, or that the
+// backend did not close. Further calls do nothing.
 func (b *Bus) Close() error {
 	c := b.core
 	c.mu.Lock()
@@ -167,7 +181,7 @@ func (b *Bus) Close() error {
 	if wasClosed {
 		return nil
 	}
-	if err := c.backend.Close(); err != nil {
+	if err := errors.Join(c.waiting.abandon(), c.backend.Close()); err != nil {
 		return fmt.Errorf("bus: close: %w", err)
 	}
 	return nil

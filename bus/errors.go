@@ -30,6 +30,10 @@ var (
 	// ErrReadOnly: the store refuses writes at the moment; nothing was stored.
 	ErrReadOnly = driver.ErrReadOnly
 
+	// ErrQueued: the store refuses writes at the moment; the message waits in
+	// memory and is published, in order, when it takes writes again.
+	ErrQueued = errors.New("the store is read-only: the message is queued")
+
 	// ErrUnknownOutcome: a publish was sent and its answer was lost, so that
 	// the message may have been stored or not. The bus never sends it again.
 	ErrUnknownOutcome = driver.ErrUnknownOutcome

@@ -15,6 +15,9 @@ type Health struct {
 	Reasons     []string // why not OK, for people; empty when OK
 	Listening   bool     // whether the bus has ever opened the feed
 	ReadOnly    bool     // whether the store refused writes when it was last asked
+	Queued      int      // messages that wait for the store to take writes
+	QueuedBytes int      // of their envelopes
+	GivenUp     uint64   // queued messages that will not be published, since New
 	Gaps        uint64   // possible losses that readers were told of, since New
 	Undecodable uint64   // messages that could not be read, since New
 }
@@ -38,6 +41,11 @@ func (b *Bus) Health() Health {
 	b.mu.Unlock()
 	h := b.health.report()
 	h.Listening = listening
+	h.Queued, h.QueuedBytes = b.waiting.report()
+	h.GivenUp = b.waiting.dropped.Load()
+	if h.Queued > 0 {
+		h.Reasons = append(h.Reasons, fmt.Sprintf("%d messages wait for the store to take writes", h.Queued))
+	}
 	if closed {
 		h.Reasons = []string{"the bus is closed"}
 	}

@@ -20,8 +20,13 @@ func (o publishOption) apply(p *publication) error { return o(p) }
 
 // publication is one publish in the making.
 type publication struct {
-	to     targets
-	limits driver.Limits
+	channel, site string
+	stored        string // name of the channel, with its site
+	envelope      []byte
+	to            targets
+	limits        driver.Limits
+	direct        bool   // never queued
+	number        uint64 // counts the publishes of this bus
 }
 
 // ToUsers lets only these users have the message, and the groups of ToGroups
@@ -109,51 +114,60 @@ func MaxBacklogAge(d time.Duration) PublishOption {
 // NaN, numbers beyond a double, lone surrogates, invalid UTF-8, nesting deeper
 // than 99), and what is above Options.MaxMessageBytes (ErrTooLarge).
 //
+// While the store is read-only Publish returns 0 and ErrQueued: the message
+// waits in memory, in order and with its limits, until the store takes writes
+// again, the bus is closed, or newer ones push it out (Options.ReadOnlyQueue).
+//
 // An error for which errors.Is(err, ErrUnknownOutcome) holds means that the
 // message may have been stored; Publish never sends it a second time. Any
 // other error means that it was not.
 func (b *Bus) Publish(ctx context.Context, channel string, data any, opts ...PublishOption) (int64, error) {
 	start := time.Now()
-	stored, envelope, limits, err := b.prepare(channel, data, opts)
+	p := publication{channel: channel, site: b.site, limits: b.options.limits()}
 	var at driver.Position
+	err := b.prepare(&p, data, opts)
 	if err == nil {
-		at, err = b.backend.Publish(ctx, stored, envelope, limits)
+		at, err = b.send(ctx, p)
 	}
 	if err != nil {
 		err = fmt.Errorf("bus: publish %q: %w", channel, err)
 	}
-	b.tracePublish(PublishInfo{
-		Channel: channel, Site: b.site, ID: at.ID, GlobalID: at.GlobalID,
-		Bytes: len(envelope), Duration: time.Since(start), Err: err,
-	})
+	b.tracePublish(p.info(at, time.Since(start), err))
 	return at.ID, err
 }
 
-func (b *Bus) prepare(channel string, data any, opts []PublishOption) (stored string, envelope []byte, limits driver.Limits, err error) {
+func (p *publication) info(at driver.Position, took time.Duration, err error) PublishInfo {
+	return PublishInfo{
+		Channel: p.channel, Site: p.site, ID: at.ID, GlobalID: at.GlobalID,
+		Bytes: len(p.envelope), Duration: took, Err: err,
+	}
+}
+
+// prepare checks and encodes what is to be published.
+func (b *Bus) prepare(p *publication, data any, opts []PublishOption) (err error) {
 	if err = b.checkOpen(); err != nil {
-		return "", nil, limits, err
+		return err
 	}
-	if stored, err = b.storedName(channel); err != nil {
-		return "", nil, limits, err
+	if p.stored, err = b.storedName(p.channel); err != nil {
+		return err
 	}
-	p := publication{limits: b.options.limits()}
 	for _, opt := range opts {
-		if err = opt.apply(&p); err != nil {
-			return "", nil, limits, err
+		if err = opt.apply(p); err != nil {
+			return err
 		}
 	}
-	if strings.HasPrefix(channel, globalPrefix) && (p.to.users != nil || p.to.groups != nil) {
-		return "", nil, limits, fmt.Errorf("%w: a channel below %s is for every site and takes no users or groups", ErrInvalidTarget, globalPrefix)
+	if strings.HasPrefix(p.channel, globalPrefix) && (p.to.users != nil || p.to.groups != nil) {
+		return fmt.Errorf("%w: a channel below %s is for every site and takes no users or groups", ErrInvalidTarget, globalPrefix)
 	}
 	payload, err := encodePayload(data)
 	if err != nil {
-		return "", nil, limits, err
+		return err
 	}
-	envelope = encodeEnvelope(payload, p.to)
-	if size := len(stored) + len(envelope); size > b.options.MaxMessageBytes {
-		return "", nil, limits, fmt.Errorf("%w: %d bytes as stored; at most %d are accepted", ErrTooLarge, size, b.options.MaxMessageBytes)
+	p.envelope = encodeEnvelope(payload, p.to)
+	if size := len(p.stored) + len(p.envelope); size > b.options.MaxMessageBytes {
+		return fmt.Errorf("%w: %d bytes as stored; at most %d are accepted", ErrTooLarge, size, b.options.MaxMessageBytes)
 	}
-	return stored, envelope, p.limits, nil
+	return nil
 }
 
 func (o *Options) limits() driver.Limits {
@@ -178,7 +192,7 @@ func (c *core) keepAlive() {
 			return
 		case <-ticker.C:
 			ctx, cancel := context.WithTimeout(c.ctx, c.options.LivenessBound)
-			if _, err := root.Publish(ctx, keepaliveChannel, os.Getpid(), ToUsers(IntID(-1))); err != nil {
+			if _, err := root.Publish(ctx, keepaliveChannel, os.Getpid(), ToUsers(IntID(-1)), WithoutReadOnlyQueue()); err != nil {
 				c.options.Logger.Debug("keepalive was not published", "error", err)
 			}
 			cancel()

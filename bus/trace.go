@@ -11,8 +11,13 @@ import (
 // concurrent use, and must not call the bus. A panic in one is logged and
 // goes no further.
 type Trace struct {
-	// Publish: a publish ended, well or not.
+	// Publish: a publish ended, well or not. One that was queued is told
+	// twice: with ErrQueued, and when it is stored.
 	Publish func(PublishInfo)
+
+	// GivenUp: a queued message will not be published: newer ones pushed it
+	// out, the store refuses it, or what became of it is unknown.
+	GivenUp func(channel, site string, err error)
 
 	// FeedUp: the live feed is there, and what was missed has been read.
 	FeedUp func()
@@ -58,6 +63,15 @@ func (c *core) guard(what string, f func()) {
 func (c *core) tracePublish(info PublishInfo) {
 	if f := c.options.Trace.Publish; f != nil {
 		c.guard("Trace.Publish", func() { f(info) })
+	}
+}
+
+func (c *core) traceGivenUp(all []publication, err error) {
+	for _, p := range all {
+		c.options.Logger.Error("a queued message is not published", "channel", p.channel, "site", p.site, "error", err)
+		if f := c.options.Trace.GivenUp; f != nil {
+			c.guard("Trace.GivenUp", func() { f(p.channel, p.site, err) })
+		}
 	}
 }
 
