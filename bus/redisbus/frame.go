@@ -1,0 +1,110 @@
+package redisbus
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strconv"
+)
+
+// A frame is one thing that a server sends to a connection that has subscribed,
+// in version 2 of the protocol. Its parts share memory with what it was read from.
+type frame struct {
+	kind []byte // message, subscribe, pong, …; "-" for an error
+	data []byte // the last part: of a message and of a pong, what was sent
+}
+
+var (
+	errBadFrame = errors.New("the server sent what is not part of a subscription")
+	errShort    = errors.New("not all of it is here yet")
+)
+
+// What no frame exceeds.
+const (
+	maxLine = 64 << 10  // of a length, a number or an error
+	maxBulk = 512 << 20 // of a string: the most that Redis holds by default
+)
+
+// parseFrame reads the frame at the start of b, and returns its length. The
+// error is errShort when more bytes are needed.
+func parseFrame(b []byte) (frame, int, error) {
+	line, rest, err := cutLine(b)
+	if err != nil {
+		return frame{}, 0, err
+	}
+	if line[0] == '-' {
+		return frame{kind: line[:1], data: line[1:]}, len(b) - len(rest), nil
+	}
+	n, err := parseLength(line, '*', 3)
+	if err != nil || n < 2 {
+		return frame{}, 0, badFrame(line)
+	}
+	var f frame
+	for i := range n {
+		if f.data, rest, err = cutValue(rest); err != nil {
+			return frame{}, 0, err
+		}
+		if i == 0 {
+			f.kind = f.data
+		}
+	}
+	return f, len(b) - len(rest), nil
+}
+
+// cutLine returns a line, which is not empty, without its end.
+func cutLine(b []byte) (line, rest []byte, err error) {
+	line, rest, ok := bytes.Cut(b, []byte("\r\n"))
+	switch {
+	case !ok && len(b) < maxLine:
+		return nil, nil, errShort
+	case !ok || len(line) == 0:
+		return nil, nil, badFrame(b)
+	}
+	return line, rest, nil
+}
+
+// cutValue returns a string or a number as it is written.
+func cutValue(b []byte) (value, rest []byte, err error) {
+	line, rest, err := cutLine(b)
+	if err != nil {
+		return nil, nil, err
+	}
+	if line[0] == ':' {
+		return line[1:], rest, nil
+	}
+	n, err := parseLength(line, '$', maxBulk)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case len(rest) < n+len("\r\n"):
+		return nil, nil, errShort
+	case rest[n] != '\r' || rest[n+1] != '\n':
+		return nil, nil, badFrame(b)
+	}
+	return rest[:n], rest[n+len("\r\n"):], nil
+}
+
+// parseLength reads a line of this kind.
+func parseLength(line []byte, kind byte, most int) (int, error) {
+	if line[0] != kind {
+		return 0, badFrame(line)
+	}
+	n, err := strconv.Atoi(string(line[1:]))
+	if err != nil || n < 0 || n > most {
+		return 0, badFrame(line)
+	}
+	return n, nil
+}
+
+func badFrame(b []byte) error {
+	const most = 40
+	return fmt.Errorf("%w: %q", errBadFrame, b[:min(len(b), most)])
+}
+
+// unexpected is why a stream ends that got f.
+func (f frame) unexpected() error {
+	if string(f.kind) == "-" {
+		return fmt.Errorf("the server said: %s", f.data)
+	}
+	return fmt.Errorf("%w: %q %q", errBadFrame, f.kind, f.data)
+}
