@@ -16,7 +16,8 @@ func TestClient_RequestWithoutChunksGetsOneAnswer(t *testing.T) {
 	}
 	s := &c.subs[0]
 	s.client = c
-	c.offer(s, &frame{id: 2, gid: 2, prev: 1, channel: "/a", data: []byte("2")}) // comes while 1 is read
+	f := &frame{passage: passage{id: 2, gid: 2}, prev: 1, channel: "/a", data: []byte("2")}
+	c.offer(queued{frame: f, sub: s}) // comes while 1 is read
 	stored := appendMessage(nil, 1, 1, "/a", []byte("1"))
 	place := bus.After(1)
 	c.resume(&digest{messages: stored, ends: []int{len(stored)}, spots: []spot{{place: &place, delivered: true}}})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 
 	"github.com/messagebus-go/messagebus/bus"
 )
@@ -14,6 +13,7 @@ type digest struct {
 	messages []byte // as they stand between the brackets of an array
 	ends     []int  // of each of them
 	status   status
+	gaps     gapReport
 	spots    []spot // one for each channel, in order
 	more     bool   // it would have become too long
 }
@@ -27,7 +27,7 @@ type spot struct {
 }
 
 // add takes one page. Past limit bytes (0: none) the rest is left for later.
-func (d *digest) add(channel string, page *bus.Page, to *recipient, limit int) *spot {
+func (d *digest) add(channel string, page *bus.Page, allows func(*bus.Message) bool, limit int) *spot {
 	d.spots = append(d.spots, spot{})
 	at := &d.spots[len(d.spots)-1]
 	newest := int64(0)
@@ -38,8 +38,7 @@ func (d *digest) add(channel string, page *bus.Page, to *recipient, limit int) *
 			at.stopBefore(page.Messages, i)
 			return at
 		}
-		who := audienceOf(m)
-		if !who.allows(to) {
+		if !allows(m) {
 			at.withheld, at.hidden = m.ID, true
 			continue
 		}
@@ -69,16 +68,19 @@ func (at *spot) stopBefore(messages []bus.Message, i int) {
 	}
 }
 
-// apart is the messages in parts of their own, as they would have come live. An
-// answer has them all in one.
+// apart is the messages in parts of their own, as they would have come live, the
+// gaps before them. An answer has them all in one.
 func (d *digest) apart(enc encoder) []byte {
-	if len(d.ends) == 0 {
+	if len(d.ends) == 0 && d.gaps.empty() {
 		return nil
 	}
 	if enc.single() {
-		return enc.part(array(d.messages))
+		return enc.part(array(d.gaps.before(d.messages)))
 	}
 	var b []byte
+	if !d.gaps.empty() {
+		b = enc.part(array(d.gaps.message()))
+	}
 	start := 0
 	for _, end := range d.ends {
 		b = append(b, enc.part(array(d.messages[start:end]))...)
@@ -87,22 +89,38 @@ func (d *digest) apart(enc encoder) []byte {
 	return b
 }
 
+// tell notes the gap of a page for a client that is told of gaps.
+func (h *Handler) tell(d *digest, page *bus.Page, to *recipient) {
+	if page.Gap != nil {
+		d.gaps.add(page.Gap, page.Position.Epoch())
+		h.traceGap(to, page.Gap)
+	}
+}
+
 // firstDigest is the answer to a query, as far as the backlog goes.
-func firstDigest(q *query, pages map[string]bus.Page, to *recipient) *digest {
+func (h *Handler) firstDigest(q *query, pages map[string]bus.Page, to *recipient) *digest {
 	d := &digest{spots: make([]spot, 0, len(q.asks))}
 	for _, a := range q.asks {
 		page := pages[a.channel]
 		told := !a.fromNow && a.last == announce
-		if !a.fromNow && a.last > page.LastID { // ahead of the store: as if it had asked for new ones
+		// Ahead of the store: as if it had asked for new ones. Who has said
+		// more than an id is told of a gap, and gets what there is.
+		ahead := a.mark == nil && !a.fromNow && a.last > page.LastID
+		if ahead {
 			told, page.Messages, page.Skipped = true, nil, 0
+		} else if q.gaps {
+			h.tell(d, &page, to)
 		}
-		at := d.add(a.channel, &page, to, 0)
+		at := d.add(a.channel, &page, h.chooser(a.channel, to), 0)
 		if told || at.hidden {
 			d.status.add(a.channel, page.LastID)
 			at.withheld = 0
 		}
+		if q.gaps {
+			q.header.Set(epochHeader, page.Position.Epoch())
+		}
 	}
-	d.messages = d.status.appendTo(d.messages)
+	d.messages = d.gaps.before(d.status.appendTo(d.messages))
 	return d
 }
 
@@ -112,10 +130,10 @@ func (h *Handler) readFirst(ctx context.Context, q *query) (map[string]bus.Page,
 	for _, a := range q.asks {
 		from[a.channel] = a.position()
 	}
-	pages, err := h.view(q.identity.Site).Read(ctx, from)
+	pages, err := h.view(&q.identity).Read(ctx, from)
 	switch {
 	case errors.Is(err, bus.ErrInvalidChannel):
-		return nil, &statusError{http.StatusBadRequest, err.Error()}
+		return nil, badRequest("%v", err)
 	case err != nil:
 		return nil, fmt.Errorf("read the backlog: %w", err)
 	}

@@ -3,13 +3,7 @@ package transport
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"io"
 	"math"
-	"mime"
-	"mime/multipart"
-	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -19,34 +13,47 @@ import (
 
 // asksOf collects the channels of one body.
 type asksOf struct {
-	asks []ask
-	at   map[string]int // index in asks
-	seq  int64
-	most int // channels
+	asks      []ask
+	at        map[string]int // index in asks
+	seq       int64
+	positions string // the member for positions; empty: none
+	limits    *LimitOptions
 }
 
 // seqField is the member of a body that is no channel.
 const seqField = "__seq"
 
-// parseBody reads the channels and the sequence number out of a body. The last
-// of equal channels wins, at the place of the first.
-func parseBody(method, contentType string, body []byte, most int) ([]ask, int64, error) {
-	all := asksOf{at: make(map[string]int), most: most}
-	mediaType, _, _ := strings.Cut(contentType, ";")
-	mediaType = strings.ToLower(strings.TrimSpace(mediaType))
+// parseBody reads the channels and what else the client says out of a body. The
+// last of equal channels wins, at the place of the first.
+func parseBody(method, contentType string, body []byte, limits *LimitOptions) (*asksOf, error) {
+	all := &asksOf{at: make(map[string]int), limits: limits}
 	var err error
-	switch {
-	case strings.Contains(contentType, "application/json"): // anywhere and by case, as the gem does
+	if strings.Contains(contentType, "application/json") { // anywhere and by case, as the gem does
 		err = all.readJSON(body)
-	case mediaType == "application/x-www-form-urlencoded", mediaType == "" && method == http.MethodPost:
-		err = all.readForm(string(body))
-	case strings.HasPrefix(mediaType, "multipart/"):
-		err = all.readMultipart(contentType, body)
+	} else {
+		err = readParams(method, contentType, body, all.addField)
 	}
+	if err == nil {
+		err = all.mark()
+	}
+	return all, err
+}
+
+// mark adds to the channels what the member for positions says of them.
+func (all *asksOf) mark() error {
+	if all.positions == "" {
+		return nil
+	}
+	marks, err := parsePositions(all.positions)
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
-	return all.asks, all.seq, nil
+	for channel, m := range marks {
+		if i, ok := all.at[channel]; ok {
+			all.asks[i].mark = &m
+		}
+	}
+	return nil
 }
 
 // add takes one channel. An empty name is no channel: nothing can be published
@@ -55,12 +62,15 @@ func (all *asksOf) add(a ask) error {
 	if a.channel == "" {
 		return nil
 	}
+	if most := all.limits.MaxChannelBytes; len(a.channel) > most {
+		return badRequest("the channel %.40q… is %d bytes long; at most %d are accepted", a.channel, len(a.channel), most)
+	}
 	if i, ok := all.at[a.channel]; ok {
 		all.asks[i] = a
 		return nil
 	}
-	if len(all.asks) >= all.most {
-		return badRequest("more than %d channels", all.most)
+	if most := all.limits.MaxChannels; len(all.asks) >= most {
+		return badRequest("more than %d channels", most)
 	}
 	all.at[a.channel] = len(all.asks)
 	all.asks = append(all.asks, a)
@@ -69,6 +79,10 @@ func (all *asksOf) add(a ask) error {
 
 // addText takes a member whose value is text; missing: there was none.
 func (all *asksOf) addText(name, value string, missing bool) error {
+	if name == positionsField && strings.HasPrefix(value, positionsMarker) {
+		all.positions = value
+		return nil
+	}
 	n := int64(0)
 	if value != "" {
 		n = driver.ParseInt(value)
@@ -80,65 +94,12 @@ func (all *asksOf) addText(name, value string, missing bool) error {
 	return all.add(ask{channel: name, last: n, fromNow: missing || value == ""})
 }
 
-func (all *asksOf) readForm(body string) error {
-	for body != "" {
-		var pair string
-		pair, body, _ = strings.Cut(body, "&")
-		pair = strings.TrimLeft(pair, " ")
-		if pair == "" {
-			continue
-		}
-		key, value, found := strings.Cut(pair, "=")
-		name, err := url.QueryUnescape(key)
-		if err == nil {
-			value, err = url.QueryUnescape(value)
-		}
-		if err != nil {
-			return badRequest("the form has a %% that is no escape: %v", err)
-		}
-		if err := all.addField(name, value, !found); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // addField takes a member of a form, where brackets in a name would nest.
-func (all *asksOf) addField(name, value string, missing bool) error {
-	if !utf8.ValidString(name) || !utf8.ValidString(value) {
-		return badRequest("the form field %q is not valid UTF-8", name)
-	}
+func (all *asksOf) addField(name, value string, found bool) error {
 	if strings.ContainsAny(name, "[]") {
-		return badRequest("the form field %q is nested; a channel with brackets in its name can be asked for in JSON", name)
+		return badRequest("the form field %.100q is nested; a channel with brackets in its name can be asked for in JSON", name)
 	}
-	return all.addText(name, value, missing)
-}
-
-func (all *asksOf) readMultipart(contentType string, body []byte) error {
-	_, params, err := mime.ParseMediaType(contentType)
-	if err != nil || params["boundary"] == "" {
-		return badRequest("a multipart body without a boundary in its content type")
-	}
-	reader := multipart.NewReader(bytes.NewReader(body), params["boundary"])
-	for {
-		part, err := reader.NextRawPart()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return badRequest("the multipart body cannot be read: %v", err)
-		}
-		value, err := io.ReadAll(part)
-		if err != nil {
-			return badRequest("the multipart body cannot be read: %v", err)
-		}
-		if part.FileName() != "" {
-			return badRequest("the form field %q is a file", part.FormName())
-		}
-		if err := all.addField(part.FormName(), string(value), false); err != nil {
-			return err
-		}
-	}
+	return all.addText(name, value, !found)
 }
 
 // readJSON reads an object or an array of pairs.

@@ -84,7 +84,7 @@ func (rs *readers) next() *client {
 func (h *Handler) readFor(c *client) error {
 	ctx, cancel := context.WithTimeout(h.ctx, readTimeout)
 	defer cancel()
-	pages, err := h.view(c.identity.Site).ReadSome(ctx, c.positions(), readAtOnce)
+	pages, err := h.view(&c.identity).ReadSome(ctx, c.positions(), readAtOnce)
 	if err != nil {
 		return fmt.Errorf("read the backlog: %w", err)
 	}
@@ -94,8 +94,12 @@ func (h *Handler) readFor(c *client) error {
 			d.more = true
 			break
 		}
-		page := pages[c.subs[i].channel]
-		d.add(c.subs[i].channel, &page, &c.recipient, h.options.Limits.MaxQueuedBytes)
+		channel := c.subs[i].channel
+		page := pages[channel]
+		if c.gaps {
+			h.tell(d, &page, &c.recipient)
+		}
+		d.add(channel, &page, h.chooser(channel, &c.recipient), h.options.Limits.MaxQueuedBytes)
 	}
 	c.resume(d)
 	return nil

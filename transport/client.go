@@ -16,11 +16,12 @@ import (
 //   - over: its last bytes are under way, or it was cut off
 type client struct {
 	recipient
-	h        *Handler
-	identity Identity
-	seq      int64
-	encoder  encoder
-	subs     []subscription
+	h       *Handler
+	holder  holder
+	seq     int64
+	gaps    bool // it is told of gaps
+	encoder encoder
+	subs    []subscription
 
 	// One of the two ways to write: a connection and the worker that serves
 	// it, or a goroutine that waits for wakeup.
@@ -28,8 +29,9 @@ type client struct {
 	worker *worker
 	wakeup chan struct{}
 
-	due time.Duration // when the hold ends; guarded by deadlines.mu, as is its slot
-	at  int           // in the heap; -1: not there
+	due    time.Duration // when the hold ends; guarded by deadlines.mu, as is its slot
+	at     int           // in the heap; -1: not there
+	dueWhy Reason        // why it ends then; set before it is in the heap
 
 	mu      sync.Mutex // guards below, and the positions of subs
 	state   clientState
@@ -59,25 +61,28 @@ const (
 type subscription struct {
 	client  *client
 	channel string
-	entry   *entry // guarded by its shard's mu, as is slot
-	slot    int
+	entry   *entry // set before anybody else knows the client
+	slot    int    // guarded by the shard's mu
+	offered int64  // global id of the last message found by the index; the feed's own
 
 	// Guarded by client.mu.
 	sent            *bus.Position // up to what was handed to the connection; nil before the first read
 	seenID, seenGID int64         // up to what was queued or withheld
-	withheld        int64         // the newest message withheld since the last one queued; 0: none
+	withheld        int64         // the newest message offered and withheld since the last one queued; 0: none
+	waiting         bool          // skipWithheld's own: messages of it are queued
 }
 
 // queued is a live message that waits for one client.
 type queued struct {
-	frame *frame
-	sub   *subscription
+	frame   *frame
+	sub     *subscription
+	refused bool // by a filter
 }
 
 func (h *Handler) newClient(q *query) *client {
 	c := &client{
 		recipient: recipientOf(q.clientID, q.identity),
-		h:         h, identity: q.identity, seq: q.seq, at: -1,
+		h:         h, holder: q.holder, seq: q.seq, gaps: q.gaps, at: -1,
 		subs: make([]subscription, len(q.asks)),
 	}
 	for i, a := range q.asks {
@@ -86,47 +91,45 @@ func (h *Handler) newClient(q *query) *client {
 	return c
 }
 
-// offer hands c a live message of one of its channels. It never waits; true:
-// c has something to write, and must be woken.
-func (c *client) offer(s *subscription, f *frame) (wake, taken bool) {
+// offer hands c a live message of one of its channels, which a filter may have
+// refused. It never waits; wake: c has something to write, and must be woken.
+//
+// A client that is about to end takes it all the same: its last words are
+// about everything that has passed.
+func (c *client) offer(it queued) (wake, taken bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ending {
-		return false, false
-	}
 	switch c.state {
 	case reading:
-		c.enqueue(s, f, len(f.data)) // judged when the read has ended
+		c.enqueue(it) // judged when the read has ended
 		return false, true
 	case upToDate:
-		taken = c.follow(s, f)
+		taken = c.follow(it)
 		return taken && c.needsWake(), taken
 	default:
 		return false, false
 	}
 }
 
-// follow queues a live message if it continues where s stands and c may have
-// it. c.mu must be held.
-func (c *client) follow(s *subscription, f *frame) bool {
+// follow queues a live message if it continues where its channel stands and c
+// may have it. c.mu must be held.
+func (c *client) follow(it queued) bool {
+	s, f := it.sub, it.frame
 	switch {
 	case f.epoch != "" && f.epoch != c.epoch:
 		return c.fallBehind() // of another life of the store than the backlog
 	case f.gid <= s.seenGID:
 		return false // was read from the backlog
-	case f.prev > s.seenID:
+	case !f.follows && f.prev > s.seenID:
 		return c.fallBehind() // something before it never came
 	}
 	s.seenID, s.seenGID = f.id, f.gid
-	if f.skip || !f.audience.allows(&c.recipient) {
+	if f.skip || it.refused || !f.audience.allows(&c.recipient) {
 		s.withheld = f.id
-		if len(c.queue) == 0 && f.place != nil {
-			s.sent = f.place
-		}
 		return false
 	}
 	s.withheld = 0
-	if !c.enqueue(s, f, len(f.chunk())) {
+	if !c.enqueue(it) {
 		return true // behind
 	}
 	if c.encoder.single() {
@@ -137,13 +140,14 @@ func (c *client) follow(s *subscription, f *frame) bool {
 
 // enqueue appends to the queue, or drops all of it when it is full. c.mu must
 // be held.
-func (c *client) enqueue(s *subscription, f *frame, size int) bool {
+func (c *client) enqueue(it queued) bool {
+	size := it.frame.size()
 	if len(c.queue) > 0 && c.waiting+size > c.h.options.Limits.MaxQueuedBytes {
 		c.slow = true
 		c.fallBehind()
 		return false
 	}
-	c.queue = append(c.queue, queued{f, s})
+	c.queue = append(c.queue, it)
 	c.waiting += size
 	return true
 }
@@ -151,8 +155,36 @@ func (c *client) enqueue(s *subscription, f *frame, size int) bool {
 // fallBehind drops what is queued: the backlog has it. c.mu must be held. It
 // returns true: there is something to do for c.
 func (c *client) fallBehind() bool {
+	if c.state == upToDate {
+		c.skipWithheld()
+	}
 	c.state, c.queue, c.waiting = behind, nil, 0
 	return true
+}
+
+// skipWithheld moves what was sent past messages that were withheld since, so
+// that they are not read in vain. c must be up to date, and c.mu held.
+func (c *client) skipWithheld() {
+	for _, it := range c.queue {
+		it.sub.waiting = true
+	}
+	for i := range c.subs {
+		s := &c.subs[i]
+		if p := s.passed(); p != nil && p.place != nil && !s.waiting && s.sent != nil {
+			s.sent = p.place
+		}
+		s.waiting = false
+	}
+}
+
+// passed is where the channel stands, if that is beyond the last message that s
+// was offered: what lies between was withheld. c must be up to date, and c.mu
+// held.
+func (s *subscription) passed() *passage {
+	if p := s.entry.passed.Load(); p != nil && p.epoch == s.client.epoch && p.gid >= s.seenGID {
+		return p
+	}
+	return nil
 }
 
 // end makes the next write the last one. c.mu must be held.
@@ -207,8 +239,8 @@ func (c *client) settle(d *digest, lead []byte) {
 	case c.state == reading:
 		c.state = upToDate
 		for _, it := range live {
-			if c.state == upToDate && !c.ending {
-				c.follow(it.sub, it.frame)
+			if c.state == upToDate {
+				c.follow(it)
 			}
 		}
 	}

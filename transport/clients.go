@@ -2,7 +2,10 @@ package transport
 
 import (
 	"context"
+	"fmt"
+	"net/http"
 	"sync"
+	"time"
 
 	"github.com/messagebus-go/messagebus/bus"
 )
@@ -15,6 +18,7 @@ type clients struct {
 	stopped bool
 	places  int                   // of those that are held, or about to be
 	count   int                   // of those that are held
+	perWho  map[holder]int        // places, of those that are counted
 	byKey   map[clientKey]*client // the one request of a client id
 	open    map[*client]struct{}  // those that still have a connection
 	idle    chan struct{}         // closed when stopped and nobody is left
@@ -32,28 +36,52 @@ func (c *client) key() clientKey { return clientKey{c.identity.Site, c.user, c.c
 
 func newClients(most int) *clients {
 	return &clients{
-		most: max(most, 0), byKey: make(map[clientKey]*client),
+		most: max(most, 0), perWho: make(map[holder]int), byKey: make(map[clientKey]*client),
 		open: make(map[*client]struct{}), idle: make(chan struct{}),
 	}
 }
 
-// reserve takes a place; false: there is none.
-func (cs *clients) reserve() bool {
+// reserve takes a place for who, which may have most of them (negative: any
+// number); false: there is none, or an error: who has had enough.
+func (cs *clients) reserve(who holder, most int) (bool, error) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
+	if most >= 0 && cs.perWho[who] >= most {
+		return false, &statusError{
+			status: http.StatusTooManyRequests, retry: retryHeld,
+			text: fmt.Sprintf("%d requests are held for this user or address already", most),
+		}
+	}
 	if cs.stopped || cs.places >= cs.most {
-		return false
+		return false, nil
 	}
 	cs.places++
-	return true
+	if who != (holder{}) {
+		cs.perWho[who]++
+	}
+	return true, nil
 }
 
+// retryHeld is when a client may try again that was refused a place.
+const retryHeld = 10 * time.Second
+
 // release gives a place back.
-func (cs *clients) release() {
+func (cs *clients) release(who holder) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	cs.places--
+	cs.vacate(who)
 	cs.checkIdle()
+}
+
+// vacate frees a place. cs.mu must be held.
+func (cs *clients) vacate(who holder) {
+	cs.places--
+	if who == (holder{}) {
+		return
+	}
+	if cs.perWho[who]--; cs.perWho[who] == 0 {
+		delete(cs.perWho, who)
+	}
 }
 
 // claim makes c the request of its client id, unless a later one is held. It
@@ -81,7 +109,7 @@ func (cs *clients) forget(c *client) {
 	if cs.byKey[c.key()] == c {
 		delete(cs.byKey, c.key())
 	}
-	cs.places--
+	cs.vacate(c.holder)
 	cs.count--
 }
 

@@ -28,7 +28,7 @@ type chunkEncoder struct{}
 // streamHead is what comes before the chunks.
 func streamHead(header http.Header) []byte {
 	b := appendHead(make([]byte, 0, 512), header)
-	return append(b, "content-type: "+streamType+lineEnd+"transfer-encoding: chunked\r\nx-content-type-options: nosniff\r\n\r\n"...)
+	return append(b, "content-type: "+streamType+lineEnd+"transfer-encoding: chunked\r\nx-content-type-options: nosniff\r\nx-accel-buffering: no\r\n\r\n"...)
 }
 
 func (chunkEncoder) part(array []byte) []byte {

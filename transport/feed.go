@@ -12,6 +12,7 @@ import (
 type feed struct {
 	h     *Handler
 	woken [][]*client // for each worker, until the message has been offered to all
+	found []queued    // those to whom a message is offered once filters have been asked
 }
 
 // run follows the bus until ctx is done or the bus is closed.
@@ -45,7 +46,7 @@ func (f *feed) follow(ctx context.Context) error {
 		case err == nil:
 			f.deliver(&m)
 		case errors.As(err, &undecodable):
-			f.offer(undecodable.Channel, &frame{id: undecodable.ID, gid: undecodable.GlobalID, skip: true})
+			f.offer(undecodable.Channel, &frame{passage: passage{id: undecodable.ID, gid: undecodable.GlobalID}, skip: true}, nil)
 		case errors.As(err, &gap):
 			f.interruptAll()
 		default:
@@ -60,20 +61,43 @@ func (f *feed) deliver(m *bus.Message) {
 	if m.Sited {
 		name += siteSeparator + m.Site
 	}
-	f.h.traceDeliver(m.Channel, f.offer(name, newFrame(m)))
+	f.h.traceDeliver(m.Channel, f.offer(name, newFrame(m), m))
 }
 
-// offer returns how many clients have taken the message.
-func (f *feed) offer(name string, message *frame) (taken int) {
-	f.h.table.each(name, func(s *subscription) {
-		wake, took := s.client.offer(s, message)
+// offer offers a message to those whom it is for, and returns how many clients
+// have taken it. m is nil where it cannot be decoded.
+func (f *feed) offer(name string, message *frame, m *bus.Message) (taken int) {
+	offer := func(it queued) {
+		wake, took := it.sub.client.offer(it)
 		if wake {
-			f.wake(s.client)
+			f.wake(it.sub.client)
 		}
 		if took {
 			taken++
 		}
+	}
+	var filters []Filter
+	if m != nil {
+		filters = f.h.filtersOf(m.Channel)
+	}
+	found := f.h.table.offer(name, message, func(s *subscription) {
+		it := queued{frame: message, sub: s}
+		if len(filters) > 0 { // which are not asked with a lock held
+			f.found = append(f.found, it)
+			return
+		}
+		offer(it)
 	})
+	for _, it := range f.found {
+		to := &it.sub.client.recipient
+		it.refused = message.audience.allows(to) && !f.h.pass(filters, m, to)
+		offer(it)
+	}
+	clear(f.found)
+	f.found = f.found[:0]
+	if found != nil {
+		found.pass(message)
+	}
 	f.wakeAll()
 	return taken
 }

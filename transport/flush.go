@@ -79,7 +79,7 @@ func (w *worker) flush(c *client) {
 		w.h.cut(c, Left)
 	case n < len(b):
 		rest := append([]byte(nil), b[n:]...)
-		w.h.loops.Go(func() { w.h.drain(c, rest, last) })
+		w.h.loops.Go(func() { w.h.finish(c, rest, last) })
 	default:
 		w.h.wrote(c, last)
 	}
@@ -100,9 +100,9 @@ func (w *worker) joined() []byte {
 	return w.bytes
 }
 
-// drain writes what the socket did not take at once, for as long as it goes on
+// finish writes what the socket did not take at once, for as long as it goes on
 // taking something.
-func (h *Handler) drain(c *client, rest []byte, last bool) {
+func (h *Handler) finish(c *client, rest []byte, last bool) {
 	if err := c.conn.writeWithin(rest, h.options.Limits.WriteTimeout); err != nil {
 		h.cut(c, whyCut(err))
 		return

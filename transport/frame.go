@@ -11,13 +11,13 @@ import (
 // encoded once, when the first of them may have it, and its bytes are shared:
 // nobody changes them.
 type frame struct {
-	id, gid, prev int64
-	channel       string
-	data          []byte
-	audience      audience
-	skip          bool          // it cannot be decoded: nobody gets it
-	epoch         string        // of the store; empty: not known
-	place         *bus.Position // after it; nil: not known
+	passage
+	prev     int64
+	channel  string
+	data     []byte
+	audience audience
+	skip     bool // it cannot be decoded: nobody gets it
+	follows  bool // on what has passed before on its channel; the feed sets it
 
 	once  sync.Once
 	bytes []byte // chunk()
@@ -34,11 +34,17 @@ const (
 func newFrame(m *bus.Message) *frame {
 	place := m.Position()
 	return &frame{
-		id: m.ID, gid: m.GlobalID, prev: m.Prev,
-		channel: m.Channel, data: m.Data, audience: audienceOf(m),
-		epoch: place.Epoch(), place: &place,
+		passage: passage{id: m.ID, gid: m.GlobalID, epoch: place.Epoch(), place: &place},
+		prev:    m.Prev, channel: m.Channel, data: m.Data, audience: audienceOf(m),
 	}
 }
+
+// frameCost is what a message that waits costs beside its data and channel: its
+// numbers and names, and its place in a queue.
+const frameCost = 160
+
+// size is what the message counts for where it waits.
+func (f *frame) size() int { return len(f.data) + len(f.channel) + frameCost }
 
 // encode writes the chunk: its size, the array, the separator. The size is
 // known last and stands first, so the room for it is left free.

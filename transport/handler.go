@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/messagebus-go/messagebus/bus"
 )
@@ -15,9 +16,10 @@ import (
 // holds requests to which it delivers live messages. Make one with NewHandler,
 // and end it with Shutdown. All methods are safe for concurrent use.
 type Handler struct {
-	bus     *bus.Bus
-	options Options
-	prefix  string // of the paths that are ours
+	bus      *bus.Bus
+	options  Options
+	prefixes []string // of the paths that are ours
+	origins  []origin
 
 	table     *table
 	clients   *clients
@@ -48,8 +50,12 @@ func NewHandler(b *bus.Bus, opts *Options) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	origins, err := parseOrigins(options.Origins)
+	if err != nil {
+		return nil, err
+	}
 	h := &Handler{
-		bus: b, options: options, prefix: options.BasePath + "message-bus/",
+		bus: b, options: options, prefixes: prefixesOf(options.BasePath), origins: origins,
 		table: newTable(), clients: newClients(options.Limits.MaxHeld), deadlines: newDeadlines(),
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
@@ -67,7 +73,7 @@ func (h *Handler) run() {
 	}
 	f := &feed{h: h, woken: make([][]*client, len(h.workers))}
 	h.loops.Go(func() { f.run(h.ctx) })
-	h.loops.Go(func() { h.deadlines.run(h.ctx, func(c *client) { h.end(c, Expired) }) })
+	h.loops.Go(func() { h.deadlines.run(h.ctx, func(c *client) { h.end(c, c.dueWhy) }) })
 }
 
 func (h *Handler) nextWorker() *worker {
@@ -106,41 +112,67 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) {
 		notFound(w)
 		return
 	}
+	h.allowOrigin(w.Header(), r)
+	if rest == broadcastPath && h.options.Broadcast != nil {
+		h.broadcast(w, r)
+		return
+	}
 	header, err := h.header(w, r)
-	if err != nil {
-		h.fail(w, r, err)
-		return
-	}
-	if r.Method == http.MethodOptions {
-		h.answer(w, header, []byte("OK"))
-		return
-	}
-	q := &query{clientID: id, header: header}
-	if q.identity, err = h.identify(r); err == nil {
-		err = h.read(w, r, q)
+	if err == nil {
+		err = h.checkClientID(id)
 	}
 	switch {
 	case err != nil:
 		h.fail(w, r, err)
-	case h.mayHold(r) && h.clients.reserve():
+	case r.Method == http.MethodOptions:
+		h.answer(w, header, []byte("OK"))
+	default:
+		h.serveQuery(w, r, &query{clientID: id, header: header})
+	}
+}
+
+// serveQuery answers a request for messages.
+func (h *Handler) serveQuery(w http.ResponseWriter, r *http.Request, q *query) {
+	held, err := h.admit(w, r, q)
+	switch {
+	case err != nil:
+		h.fail(w, r, err)
+	case held:
 		h.hold(w, r, q)
 	default:
 		h.poll(w, r, q)
 	}
 }
 
+// admit finds out who asks for what; held: there is a place for the request to
+// be held.
+func (h *Handler) admit(w http.ResponseWriter, r *http.Request, q *query) (held bool, err error) {
+	if q.identity, err = h.identify(r); err != nil {
+		return false, err
+	}
+	if err = h.read(w, r, q); err != nil {
+		return false, err
+	}
+	h.authorize(r, q)
+	if !h.mayHold(r) {
+		return false, nil
+	}
+	var most int
+	q.holder, most = h.holderOf(r, &q.identity)
+	return h.clients.reserve(q.holder, most)
+}
+
 // Held returns how many requests are held at the moment.
 func (h *Handler) Held() int { return h.clients.held() }
 
 // Shutdown answers every held request with its last part and waits until all
-// of them are written and the handler's goroutines have ended. When ctx is done
-// before, it cuts off those who are left and returns the context's error.
-// Later requests are answered at once, as if none might be held. It does not
-// close the bus. Further calls wait as well.
+// of them are written and the handler's goroutines have ended. It takes its
+// time, up to LongPoll.Drain, so that not all clients look for another server
+// in one instant. When ctx is done before, it cuts off those who are left and
+// returns the context's error. Later requests are answered at once, as if none
+// might be held. It does not close the bus. Further calls wait as well.
 func (h *Handler) Shutdown(ctx context.Context) error {
-	for _, c := range h.clients.stop() {
-		h.end(c, Stopped)
-	}
+	h.drain(ctx, h.clients.stop())
 	err := h.clients.wait(ctx)
 	if err != nil {
 		h.cancel() // who begins after this gives itself up
@@ -153,4 +185,28 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 	h.watcher.stop()
 	h.loops.Wait()
 	return err
+}
+
+// drainPace is how long Shutdown waits between two clients, if they are few.
+const drainPace = 5 * time.Millisecond
+
+// drain ends the holds of clients one after the other, as evenly as a clock
+// can.
+func (h *Handler) drain(ctx context.Context, all []*client) {
+	pace := h.pace(ctx, len(all))
+	start := time.Now()
+	for i, c := range all {
+		if early := time.Duration(i)*pace - time.Since(start); early > 0 && !pause(ctx, early) {
+			return
+		}
+		h.end(c, Stopped)
+	}
+}
+
+func (h *Handler) pace(ctx context.Context, clients int) time.Duration {
+	span := h.options.LongPoll.Drain
+	if deadline, ok := ctx.Deadline(); ok {
+		span = max(min(span, time.Until(deadline)/2), 0)
+	}
+	return min(span/time.Duration(max(clients, 1)), drainPace)
 }

@@ -2,7 +2,9 @@ package transport
 
 import (
 	"context"
+	"math/rand/v2"
 	"net/http"
+	"time"
 )
 
 // hold answers a query whose request may be held, and has a place.
@@ -11,21 +13,26 @@ func (h *Handler) hold(w http.ResponseWriter, r *http.Request, q *query) {
 	// Registered before the backlog is read: what is published in between is
 	// collected, so that nothing falls between the two.
 	h.table.add(c)
+	held := false
+	defer func() {
+		if !held { // it was answered, failed or panicked
+			h.withdraw(c)
+		}
+	}()
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(h.ctx, cancel)() // a Shutdown that cannot wait any longer
 	pages, err := h.readFirst(ctx, q)
 	if err != nil {
-		h.withdraw(c)
 		h.fail(w, r, err)
 		return
 	}
-	d := firstDigest(q, pages, &c.recipient)
+	d := h.firstDigest(q, pages, &c.recipient)
 	if len(d.messages) > 0 && !q.chunks {
-		h.withdraw(c)
 		h.answer(w, q.header, array(d.messages))
 		return
 	}
+	held = true
 	if nc, _, err := http.NewResponseController(w).Hijack(); err == nil {
 		c.conn, c.worker = h.newConn(nc), h.nextWorker()
 		h.begin(c, q, d)
@@ -37,7 +44,7 @@ func (h *Handler) hold(w http.ResponseWriter, r *http.Request, q *query) {
 // withdraw gives up a client that is not held after all.
 func (h *Handler) withdraw(c *client) {
 	h.table.remove(c)
-	h.clients.release()
+	h.clients.release(c.holder)
 }
 
 // begin makes c a held client. Of the requests that would be held under one
@@ -49,7 +56,7 @@ func (h *Handler) begin(c *client, q *query, d *digest) {
 		h.end(replaced, Replaced)
 	}
 	h.traceConnect(c)
-	h.deadlines.add(c, h.options.LongPoll.Hold)
+	h.deadlines.add(c, c.mayLast())
 	var lead []byte
 	c.encoder, lead = encoding(c.conn != nil, q)
 	if len(d.messages) > 0 {
@@ -68,6 +75,22 @@ func (h *Handler) begin(c *client, q *query, d *digest) {
 	if gone || h.ctx.Err() != nil { // or the workers have gone
 		h.cut(c, Stopped)
 	}
+}
+
+// mayLast returns how long c may be held, and notes what ends it then.
+func (c *client) mayLast() time.Duration {
+	o := c.h.options.LongPoll
+	last := min(o.Hold, jittered(o.MaxAge))
+	c.dueWhy = Expired
+	if e := c.identity.Expires; !e.IsZero() && time.Until(e) < last {
+		last, c.dueWhy = time.Until(e), IdentityExpired
+	}
+	return last
+}
+
+// jittered returns d, up to a tenth more or less.
+func jittered(d time.Duration) time.Duration {
+	return d - d/10 + rand.N(d/5+1)
 }
 
 // encoding returns how a query is answered, and what comes before the first

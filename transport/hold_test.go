@@ -20,7 +20,7 @@ func TestHold_StreamsEachMessageInAPartAndEndsAfter25Seconds(t *testing.T) {
 		p := r.poll("me", "/a=0").head()
 		wantHead := []string{
 			"cache-control: must-revalidate, private, max-age=0", "pragma: no-cache", "expires: 0", "connection: close",
-			"content-type: text/plain; charset=utf-8", "transfer-encoding: chunked", "x-content-type-options: nosniff",
+			"content-type: text/plain; charset=utf-8", "transfer-encoding: chunked", "x-content-type-options: nosniff", "x-accel-buffering: no",
 		}
 		if got := strings.Join(p.lines, "\n"); got != strings.Join(wantHead, "\n") {
 			t.Errorf("head:\n%s", got)
@@ -239,7 +239,7 @@ func TestShutdown_AnswersHeldRequestsAndHoldsNoMore(t *testing.T) {
 		if got := q.head().body(); got != noMessages {
 			t.Errorf("body %s", got)
 		}
-		if err := <-ended; err != nil || time.Since(start) > 0 {
+		if err := <-ended; err != nil || time.Since(start) > 10*time.Millisecond {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
 		r.publish("/a", 1)

@@ -13,21 +13,21 @@ const (
 	globalPrefix  = "/global/"
 )
 
-// storedName is the name under which a client of a site has a channel. Channels
-// below /global/ belong to every site.
-func storedName(channel, site string) string {
-	if site == "" || strings.HasPrefix(channel, globalPrefix) {
+// storedName is the name under which a client has a channel. Channels below
+// /global/ belong to every site.
+func (id *Identity) storedName(channel string) string {
+	if !id.sited() || strings.HasPrefix(channel, globalPrefix) {
 		return channel
 	}
-	return channel + siteSeparator + site
+	return channel + siteSeparator + id.Site
 }
 
-// view is the bus as the clients of a site see it.
-func (h *Handler) view(site string) *bus.Bus {
-	if site == "" {
+// view is the bus as a client sees it.
+func (h *Handler) view(id *Identity) *bus.Bus {
+	if !id.sited() {
 		return h.bus
 	}
-	return h.bus.Site(site)
+	return h.bus.Site(id.Site)
 }
 
 // audience is who may have a message, made ready to be asked for many clients.
@@ -75,11 +75,20 @@ func (a *audience) index() {
 type recipient struct {
 	clientID string
 	user     bus.ID // as bus.ID.User has it; the zero ID matches a null in a list
-	groups   []bus.ID
+	identity Identity
 }
 
 func recipientOf(clientID string, id Identity) recipient {
-	return recipient{clientID: clientID, user: id.UserID.User(), groups: id.GroupIDs}
+	return recipient{clientID: clientID, user: id.UserID.User(), identity: id}
+}
+
+// lookUps is how many targets have to be looked up to find everybody; 0: the
+// message is for all.
+func (a *audience) lookUps() int {
+	if len(a.clients) > 0 {
+		return len(a.clients)
+	}
+	return len(a.users) + len(a.groups)
 }
 
 // allows reports whether to may have the message: its client, if any clients
@@ -91,7 +100,7 @@ func (a *audience) allows(to *recipient) bool {
 	if len(a.users) == 0 && len(a.groups) == 0 {
 		return true
 	}
-	return a.hasUser(to.user) || len(a.groups) > 0 && slices.ContainsFunc(to.groups, a.hasGroup)
+	return a.hasUser(to.user) || len(a.groups) > 0 && slices.ContainsFunc(to.identity.GroupIDs, a.hasGroup)
 }
 
 func (a *audience) hasClient(id string) bool {

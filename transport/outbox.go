@@ -75,13 +75,18 @@ func (c *client) lastArray() []byte {
 	if c.state != upToDate {
 		return []byte(emptyArray)
 	}
-	var s status
+	var told status
 	for i := range c.subs {
-		if id := c.subs[i].withheld; id != 0 {
-			s.add(c.subs[i].channel, id)
+		s := &c.subs[i]
+		id := s.withheld
+		if p := s.passed(); p != nil && p.gid > s.seenGID {
+			id = p.id
+		}
+		if id != 0 {
+			told.add(s.channel, id)
 		}
 	}
-	return array(s.appendTo(nil))
+	return array(told.appendTo(nil))
 }
 
 // wrote ends a write; true: there is more to do.

@@ -15,12 +15,17 @@ func (h *Handler) poll(w http.ResponseWriter, r *http.Request, q *query) {
 		return
 	}
 	to := recipientOf(q.clientID, q.identity)
-	h.answer(w, q.header, array(firstDigest(q, pages, &to).messages))
+	h.answer(w, q.header, array(h.firstDigest(q, pages, &to).messages))
 }
 
 // answer writes a whole answer. For HEAD net/http leaves the body out.
 func (h *Handler) answer(w http.ResponseWriter, header http.Header, body []byte) {
 	replaceHeader(w, header)
+	h.write(w, body)
+}
+
+// write writes the body of an answer that is whole.
+func (h *Handler) write(w http.ResponseWriter, body []byte) {
 	out := responseWriter{
 		w: w, control: http.NewResponseController(w), timeout: h.options.Limits.WriteTimeout, whole: true, steps: true,
 	}
@@ -34,9 +39,19 @@ type statusCoder interface {
 	StatusCode() int
 }
 
-// fail answers an error. What went wrong with the application or the store is
-// for the log, and not for the client.
+// fail answers an error, unless the application does. What went wrong with the
+// application or the store is for the log, and not for the client.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if f := h.options.OnError; f != nil && r.Context().Err() == nil {
+		answered := false
+		h.guard("Options.OnError", func() { answered = f(w, r, err) })
+		if answered {
+			return
+		}
+	}
+	if refused, ok := errors.AsType[*statusError](err); ok && refused.retry > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(refused.retry.Seconds())))
+	}
 	if known, ok := errors.AsType[statusCoder](err); ok {
 		plain(w, known.StatusCode(), known.Error())
 		return

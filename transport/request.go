@@ -7,7 +7,10 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
+	"time"
+	"unicode/utf8"
 
 	"github.com/messagebus-go/messagebus/bus"
 )
@@ -16,10 +19,12 @@ import (
 type query struct {
 	clientID string
 	identity Identity
+	holder   holder
 	header   http.Header // of the answer
 	asks     []ask       // in the order of the body, each channel once
 	seq      int64
 	chunks   bool // the client takes chunks
+	gaps     bool // the client is told of gaps
 }
 
 // ask is one channel of a query.
@@ -27,6 +32,7 @@ type ask struct {
 	channel string
 	last    int64 // as on the wire: -1 and below have meanings of their own
 	fromNow bool  // there was no last id
+	mark    *mark // what else the client knows; nil: nothing
 }
 
 // announce is the last id of a client that wants new messages only, and to be
@@ -41,6 +47,8 @@ func (a ask) position() bus.Position {
 		return bus.Latest()
 	case a.last < announce:
 		return bus.Last(int(min(-(a.last + 1), math.MaxInt32)))
+	case a.mark != nil:
+		return bus.Resume(a.last, a.mark.globalID, a.mark.epoch)
 	default:
 		return bus.After(a.last)
 	}
@@ -60,7 +68,13 @@ func rawPath(r *http.Request) string {
 // below returns what follows the base path, undecoded; false: the request is
 // not ours.
 func (h *Handler) below(r *http.Request) (string, bool) {
-	return strings.CutPrefix(rawPath(r), h.prefix)
+	path := rawPath(r)
+	for _, prefix := range h.prefixes {
+		if rest, ours := strings.CutPrefix(path, prefix); ours {
+			return rest, true
+		}
+	}
+	return "", false
 }
 
 // clientID is the first segment of rest, which may be empty if another one
@@ -73,10 +87,23 @@ func clientID(rest string) (string, bool) {
 	return id, true
 }
 
+// checkClientID refuses what no client of ours calls itself. NUL cannot stand
+// in a path.
+func (h *Handler) checkClientID(id string) error {
+	switch most := h.options.Limits.MaxClientIDBytes; {
+	case len(id) > most:
+		return badRequest("the client id is %d bytes long; at most %d are accepted", len(id), most)
+	case !utf8.ValidString(id):
+		return badRequest("the client id is not valid UTF-8")
+	}
+	return nil
+}
+
 // statusError is an error that is answered with a status of its own.
 type statusError struct {
 	status int
 	text   string
+	retry  time.Duration // when the client may try again; 0: that is not said
 }
 
 func (e *statusError) Error() string { return e.text }
@@ -85,15 +112,18 @@ func (e *statusError) Error() string { return e.text }
 func (e *statusError) StatusCode() int { return e.status }
 
 func badRequest(format string, args ...any) error {
-	return &statusError{http.StatusBadRequest, fmt.Sprintf(format, args...)}
+	return &statusError{status: http.StatusBadRequest, text: fmt.Sprintf(format, args...)}
 }
 
 // identify asks the application who sends r.
 func (h *Handler) identify(r *http.Request) (id Identity, err error) {
 	err = errPanic
 	h.guard("Options.Identify", func() { id, err = h.options.Identify(r) })
-	if err != nil {
+	switch {
+	case err != nil:
 		return id, fmt.Errorf("identify: %w", err)
+	case !id.Expires.IsZero() && !time.Now().Before(id.Expires):
+		return id, &statusError{status: http.StatusUnauthorized, text: "the identity has expired"}
 	}
 	return id, nil
 }
@@ -102,17 +132,46 @@ var errPanic = errors.New("it panicked")
 
 // read takes what the client asks for out of r.
 func (h *Handler) read(w http.ResponseWriter, r *http.Request, q *query) error {
-	limit := h.options.Limits.MaxRequestBytes
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-		return &statusError{http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", limit)}
-	}
+	body, err := h.readBody(w, r)
 	if err != nil {
-		return badRequest("the body cannot be read: %v", err)
+		return err
 	}
-	q.asks, q.seq, err = parseBody(r.Method, r.Header.Get("Content-Type"), body, h.options.Limits.MaxChannels)
+	all, err := parseBody(r.Method, r.Header.Get("Content-Type"), body, &h.options.Limits)
+	if err != nil {
+		return err
+	}
+	q.asks, q.seq, q.gaps = all.asks, all.seq, all.positions != ""
 	q.chunks = h.takesChunks(r)
-	return err
+	return nil
+}
+
+// readBody reads a body within the limits. The time that it may take is bounded
+// here, and not by the server alone, which may have no such bound.
+func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	control := http.NewResponseController(w)
+	limited := control.SetReadDeadline(time.Now().Add(h.options.Limits.ReadTimeout)) == nil
+	most := h.options.Limits.MaxRequestBytes
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	if limited {
+		_ = control.SetReadDeadline(time.Time{}) // or it would end the hold
+	}
+	switch {
+	case err == nil:
+		return body, nil
+	case isTooLarge(err):
+		return nil, &statusError{status: http.StatusRequestEntityTooLarge, text: fmt.Sprintf("the body is larger than %d bytes", most)}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		w.Header().Set("Connection", "close")
+		return nil, &statusError{status: http.StatusRequestTimeout, text: fmt.Sprintf("the body took longer than %v", h.options.Limits.ReadTimeout)}
+	default: // its text names addresses
+		w.Header().Set("Connection", "close")
+		return nil, badRequest("the body cannot be read to its end")
+	}
+}
+
+func isTooLarge(err error) bool {
+	_, ok := errors.AsType[*http.MaxBytesError](err)
+	return ok
 }
 
 // takesChunks reports whether the answer may come in parts. Any value of

@@ -137,7 +137,7 @@ func TestHeaders_OfTheApplicationOnHeldAnswers(t *testing.T) {
 		}})
 		p := r.poll("me", "/a=0").head()
 		want := "cache-control: must-revalidate, private, max-age=0|expires: never|x-extra: one  X-Forged: yes|connection: close|" +
-			"content-type: text/plain; charset=utf-8|transfer-encoding: chunked|x-content-type-options: nosniff"
+			"content-type: text/plain; charset=utf-8|transfer-encoding: chunked|x-content-type-options: nosniff|x-accel-buffering: no"
 		if got := strings.Join(p.lines, "|"); got != want {
 			t.Errorf("%s", got)
 		}

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strconv"
@@ -13,9 +14,10 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, c *client, q *q
 	defer h.clients.closed(c)
 	c.wakeup = make(chan struct{}, 1)
 	h.begin(c, q, d)
-	out := responseWriter{w: w, control: http.NewResponseController(w), timeout: h.options.Limits.WriteTimeout}
+	out := responseWriter{w: w, control: http.NewResponseController(w), timeout: h.options.Limits.WriteTimeout, given: h.ctx}
 	out.setHeader(q, r)
 	_ = out.control.SetWriteDeadline(time.Time{}) // or the server's timeout for answers would end the hold
+	defer out.abortWith(h.ctx)()
 	var b batch
 	for {
 		select {
@@ -63,8 +65,24 @@ type responseWriter struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	timeout time.Duration
-	whole   bool // the first part is the answer
-	steps   bool // a part may be written in pieces: it is no HTTP chunk of its own
+	given   context.Context //nolint:containedctx // writes fail once it is done; nil: for ever
+	whole   bool            // the first part is the answer
+	steps   bool            // a part may be written in pieces: it is no HTTP chunk of its own
+}
+
+// abortWith ends a write that waits for its peer when ctx is done. The function
+// that it returns must be called before the handler returns.
+func (out *responseWriter) abortWith(ctx context.Context) func() {
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		_ = out.control.SetWriteDeadline(time.Unix(1, 0))
+	})
+	return func() {
+		if !stop() {
+			<-done
+		}
+	}
 }
 
 func (out *responseWriter) setHeader(q *query, r *http.Request) {
@@ -75,6 +93,7 @@ func (out *responseWriter) setHeader(q *query, r *http.Request) {
 	if out.whole = !q.chunks; !out.whole {
 		header.Set("Content-Type", streamType)
 		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("X-Accel-Buffering", "no")
 	}
 	if r.ProtoMajor == 1 {
 		header.Set("Connection", "close")
@@ -100,15 +119,19 @@ func (out *responseWriter) write(parts [][]byte) error {
 }
 
 // writePart gives each step of a part a deadline of its own, so that who takes
-// a long part slowly gets all of it.
+// a long part slowly gets all of it. One that cannot be written in steps has the
+// time of all of them.
 func (out *responseWriter) writePart(part []byte) error {
-	size := len(part)
-	if out.steps {
-		size = writeStep
+	size, timeout := writeStep, out.timeout
+	if !out.steps {
+		size, timeout = len(part), time.Duration(1+len(part)/writeStep)*out.timeout
 	}
 	for len(part) > 0 {
-		if err := ignoreUnsupported(out.control.SetWriteDeadline(time.Now().Add(out.timeout))); err != nil {
+		if err := ignoreUnsupported(out.control.SetWriteDeadline(time.Now().Add(timeout))); err != nil {
 			return err
+		}
+		if out.given != nil && out.given.Err() != nil { // or the deadline would be later than the end
+			return out.given.Err()
 		}
 		n, err := out.w.Write(part[:min(len(part), size)])
 		if err != nil {

@@ -3,6 +3,9 @@ package transport
 import (
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
+
+	"github.com/messagebus-go/messagebus/bus"
 )
 
 // A table finds the clients of a channel. It is sharded, so that a message to
@@ -20,10 +23,28 @@ type shard struct {
 }
 
 // An entry is everybody who listens to one channel of one site.
+//
+// A message for certain targets is offered to those alone. The others learn
+// from passed that it has gone by: as long as each message of the feed follows
+// on the one before, what was not offered to a client since it joined the entry
+// was withheld from it.
 type entry struct {
-	name string // as it is stored
-	subs []*subscription
+	name   string // as it is stored
+	subs   []*subscription
+	index  *targetIndex            // nil: there was no need of one
+	passed atomic.Pointer[passage] // the newest message that has been offered; nil: none yet
 }
+
+// A passage is where a channel stands after a message.
+type passage struct {
+	id, gid int64
+	epoch   string        // of the store; empty: not known
+	place   *bus.Position // nil: not known
+}
+
+// indexedFrom is from how many clients on those whom a message is for are
+// looked up, and not searched for among all.
+const indexedFrom = 32
 
 func newTable() *table {
 	t := &table{seed: maphash.MakeSeed()}
@@ -41,7 +62,7 @@ func (t *table) shard(name string) *shard {
 func (t *table) add(c *client) {
 	for i := range c.subs {
 		s := &c.subs[i]
-		name := storedName(s.channel, c.identity.Site)
+		name := c.identity.storedName(s.channel)
 		t.shard(name).add(name, s)
 	}
 }
@@ -56,6 +77,9 @@ func (sh *shard) add(name string, s *subscription) {
 	}
 	s.entry, s.slot = e, len(e.subs)
 	e.subs = append(e.subs, s)
+	if e.index != nil {
+		e.index.add(s)
+	}
 }
 
 // remove takes a client out again, once.
@@ -76,20 +100,74 @@ func (sh *shard) remove(s *subscription) {
 	e.subs[s.slot].slot = s.slot
 	e.subs[last] = nil
 	e.subs = e.subs[:last]
+	if e.index != nil {
+		e.index.remove(s)
+	}
 	if last == 0 {
 		delete(sh.entries, e.name)
 	}
 }
 
-// each calls f for every subscription to a stored name. f must not wait.
-func (t *table) each(name string, f func(*subscription)) {
+// offer calls take for the subscriptions to a stored name to which f has to be
+// offered, each once, and returns their entry; nil: there are none. Only the
+// feed calls it. take must not wait.
+func (t *table) offer(name string, f *frame, take func(*subscription)) *entry {
 	sh := t.shard(name)
 	sh.mu.RLock()
+	e := sh.entries[name]
+	if e == nil {
+		sh.mu.RUnlock()
+		return nil
+	}
+	f.follows = e.isFollowedBy(f)
+	if e.index == nil && e.canLookUp(f) {
+		sh.mu.RUnlock()
+		sh.buildIndex(e)
+		sh.mu.RLock()
+	}
 	defer sh.mu.RUnlock()
-	if e := sh.entries[name]; e != nil {
+	switch {
+	case f.follows && f.skip:
+	case e.index != nil && e.canLookUp(f):
+		e.index.find(&f.audience, f.gid, take)
+	default:
 		for _, s := range e.subs {
-			f(s)
+			take(s)
 		}
+	}
+	return e
+}
+
+// isFollowedBy reports whether nothing lies between what has passed and f.
+func (e *entry) isFollowedBy(f *frame) bool {
+	before := e.passed.Load()
+	return before != nil && f.prev <= before.id && (f.epoch == "" || f.epoch == before.epoch)
+}
+
+// canLookUp reports whether those whom f is for can be looked up, and whether
+// that is less work than to ask everybody.
+func (e *entry) canLookUp(f *frame) bool {
+	n := f.audience.lookUps()
+	return f.follows && n > 0 && n <= len(e.subs) && len(e.subs) >= indexedFrom
+}
+
+// pass notes that f was offered to whom it is for.
+func (e *entry) pass(f *frame) {
+	before := e.passed.Load()
+	switch {
+	case before != nil && f.epoch == "":
+		e.passed.Store(&passage{id: f.id, gid: f.gid, epoch: before.epoch})
+	case before == nil || f.epoch != before.epoch || f.gid > before.gid:
+		e.passed.Store(&f.passage)
+	}
+}
+
+func (sh *shard) buildIndex(e *entry) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	e.index = newTargetIndex()
+	for _, s := range e.subs {
+		e.index.add(s)
 	}
 }
 

@@ -1,6 +1,10 @@
 package transport
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/messagebus-go/messagebus/bus"
+)
 
 // Trace is told what a Handler does, for metrics and traces. Every field may
 // be nil. The functions run where the event happens, possibly several at once:
@@ -16,6 +20,16 @@ type Trace struct {
 	// Deliver: a live message of a channel was queued for so many held requests.
 	Deliver func(channel string, requests int)
 
+	// Refuse: a client may not have a channel, for the reason that err says.
+	Refuse func(id Identity, clientID, channel string, err error)
+
+	// Gap: a client was told that something may be lost.
+	Gap func(Identity, string, *bus.GapError)
+
+	// Panic: a function of the application panicked; where says which one. A
+	// filter that did has withheld a message.
+	Panic func(where string)
+
 	// Slow: more waits for a client than may; it is dropped and read from the
 	// backlog later.
 	Slow func(Identity, string)
@@ -26,7 +40,10 @@ type Reason string
 
 // The reasons.
 const (
-	Expired  Reason = "expired"  // it was held as long as it may be
+	Expired Reason = "expired" // it was held as long as it may be
+
+	IdentityExpired Reason = "identity expired" // its Identity.Expires has come
+
 	Answered Reason = "answered" // the first message ended it
 	Replaced Reason = "replaced" // by another request of the same client id
 	Outdated Reason = "outdated" // a later request of the same client id is held already
@@ -40,9 +57,29 @@ func (h *Handler) guard(what string, f func()) {
 	defer func() {
 		if p := recover(); p != nil {
 			h.options.Logger.Error("panic in "+what, "panic", fmt.Sprint(p))
+			h.tracePanic(what)
 		}
 	}()
 	f()
+}
+
+func (h *Handler) tracePanic(where string) {
+	defer func() { _ = recover() }() // there is nobody left to tell
+	if f := h.options.Trace.Panic; f != nil {
+		f(where)
+	}
+}
+
+func (h *Handler) traceRefuse(q *query, channel string, err error) {
+	if f := h.options.Trace.Refuse; f != nil {
+		h.guard("Trace.Refuse", func() { f(q.identity, q.clientID, channel, err) })
+	}
+}
+
+func (h *Handler) traceGap(to *recipient, e *bus.GapError) {
+	if f := h.options.Trace.Gap; f != nil {
+		h.guard("Trace.Gap", func() { f(to.identity, to.clientID, e) })
+	}
 }
 
 func (h *Handler) traceConnect(c *client) {

@@ -1,0 +1,72 @@
+package transport
+
+import (
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// A holder is who a held request counts for: a user, or the address of somebody
+// who is anonymous. The zero holder is not limited.
+type holder struct {
+	client clientKey // without the client id
+	from   netip.Prefix
+}
+
+// holderOf returns for whom a request is held, and how many may be held for it;
+// negative: any number.
+func (h *Handler) holderOf(r *http.Request, id *Identity) (holder, int) {
+	if !id.UserID.IsZero() {
+		return holder{client: clientKey{site: id.Site, user: id.UserID.User()}}, h.options.Limits.MaxHeldPerUser
+	}
+	from, ok := h.networkOf(r)
+	if !ok {
+		return holder{}, -1
+	}
+	return holder{from: from}, h.options.Limits.MaxHeldPerAddress
+}
+
+// networkOf returns the address that a request comes from: of IPv6 the network
+// of its first 64 bits, within which one customer has all addresses. false: it
+// is not known, or many may share it.
+func (h *Handler) networkOf(r *http.Request) (netip.Prefix, bool) {
+	addr, known := h.addressOf(r)
+	if !known || len(h.options.TrustedProxies) == 0 && (addr.IsPrivate() || addr.IsLoopback() || addr.IsLinkLocalUnicast()) {
+		return netip.Prefix{}, false
+	}
+	bits := 64
+	if addr.Is4() {
+		bits = 32
+	}
+	network, err := addr.Prefix(bits)
+	return network, err == nil
+}
+
+// addressOf returns the address of the last one in the chain of proxies that is
+// not trusted: what was written before it may be made up.
+func (h *Handler) addressOf(r *http.Request) (netip.Addr, bool) {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	addr := peer.Addr().Unmap().WithZone("")
+	if !h.trusts(addr) {
+		return addr, true
+	}
+	chain := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for _, text := range slices.Backward(chain) {
+		next, err := netip.ParseAddr(strings.TrimSpace(text))
+		if err != nil {
+			return netip.Addr{}, false // a proxy that is trusted and does not say for whom it asks
+		}
+		if addr = next.Unmap().WithZone(""); !h.trusts(addr) {
+			return addr, true
+		}
+	}
+	return addr, true
+}
+
+func (h *Handler) trusts(addr netip.Addr) bool {
+	return slices.ContainsFunc(h.options.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(addr) })
+}
