@@ -1,0 +1,35 @@
+-- A statement of its own: it sees what was committed while the insert waited for
+-- the lock. Every trim takes the oldest of what it is about, in the order of ids;
+-- readers conclude from an old message that none after it is gone. Rows with low
+-- ids go first, as in the gem, so that the two never wait for each other.
+--
+-- Scans begin at $7, which was swept before, or above what the global limit
+-- removes: below there may be any number of dead rows that a long transaction
+-- elsewhere keeps from being cleaned up. One publish in 1024 begins at the bottom.
+WITH published AS (
+	SELECT id, id - greatest($4::bigint, $6::bigint) AS floor, id - $6::bigint AS top,
+		CASE id % 1024 WHEN 0 THEN 0 ELSE $7::bigint END AS swept
+	FROM (SELECT currval('message_bus_id_seq') AS id) AS given
+	WHERE id % $2::bigint = 0
+), swept AS (
+	DELETE FROM message_bus
+	WHERE id > (SELECT swept FROM published) AND id <= (SELECT floor FROM published)
+	RETURNING 1
+)
+DELETE FROM message_bus
+WHERE (SELECT count(*) FROM swept) >= 0 -- that comes first
+AND channel = $1::text AND id > (SELECT floor FROM published) AND id <= (
+	SELECT least(top, greatest(
+		coalesce((
+			SELECT young.id - 1 FROM message_bus AS young
+			WHERE channel = $1::text AND young.id > published.floor
+			AND added_at > clock_timestamp()::timestamp - make_interval(secs => $5::float8)
+			ORDER BY young.id LIMIT 1
+		), top),
+		(
+			SELECT extra.id FROM message_bus AS extra
+			WHERE channel = $1::text AND extra.id > published.floor AND extra.id <= published.id
+			ORDER BY extra.id DESC OFFSET $3::bigint LIMIT 1
+		)
+	)) FROM published
+)
