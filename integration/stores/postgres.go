@@ -4,22 +4,21 @@ import (
 	"context"
 	"fmt"
 	"net/url"
-	"os/exec"
-	"path/filepath"
-	"slices"
-	"strconv"
-	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // PostgresOptions are the choices for [PostgresWith]. The zero value is a server of
-// the newest version that the system has installed.
+// the version that MESSAGEBUS_TEST_POSTGRES_VERSION names, otherwise of the newest
+// one that the system has installed.
 type PostgresOptions struct {
-	// Config are further settings, each as in "max_connections=20".
+	// Version is one of [PostgresVersions].
+	Version string
+	// Config are further settings, each as in "max_connections=20". The server takes
+	// 300 connections unless told otherwise.
 	Config []string
 }
 
@@ -28,7 +27,6 @@ type PostgresOptions struct {
 type PostgresServer struct {
 	*server
 
-	port    *reservation
 	options PostgresOptions
 }
 
@@ -41,112 +39,106 @@ func Postgres(tb testing.TB) *PostgresServer {
 // PostgresWith starts a server. It ends with the test.
 func PostgresWith(tb testing.TB, options PostgresOptions) *PostgresServer {
 	tb.Helper()
-	s, err := newPostgres(tb, options)
+	s, err := newPostgres(tb, options, initialize)
 	if err != nil {
 		tb.Fatalf("stores: start Postgres: %v", err)
 	}
 	s.endWithTest()
-	tb.Cleanup(s.port.release)
 	return s
 }
 
-func newPostgres(tb testing.TB, options PostgresOptions) (*PostgresServer, error) {
+// initialize fills a data folder anew. Small files of log make it quick to delete.
+const initialize = "initdb -D data -U postgres -A trust -E UTF8 --locale=C --wal-segsize=1 --no-sync >initdb.log"
+
+// newPostgres starts a server whose data folder comes from a command of the shell.
+func newPostgres(tb testing.TB, options PostgresOptions, fill string) (*PostgresServer, error) {
 	tb.Helper()
-	path, err := postgresPath()
+	base, err := newServer(tb)
 	if err != nil {
 		return nil, err
 	}
-	port, err := reservePort()
-	if err != nil {
-		return nil, err
-	}
-	s := &PostgresServer{port: port, options: options}
-	p := s.program()
-	p.path = path
-	s.server, err = launch(tb, p, s.ping)
-	if err != nil {
-		port.release()
-		return nil, err
-	}
-	return s, nil
+	s := &PostgresServer{server: base, options: options}
+	return s, s.launch(s.program(fill), s.ping)
 }
 
-// postgresPath is where Debian keeps the newest version's programs.
-func postgresPath() (string, error) {
-	if path, err := exec.LookPath("postgres"); err == nil {
-		return filepath.Dir(path), nil
-	}
-	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
-	if len(found) == 0 {
-		return "", fmt.Errorf("no Postgres server is installed")
-	}
-	newest := slices.MaxFunc(found, func(a, b string) int { return postgresNumber(a) - postgresNumber(b) })
-	return filepath.Dir(newest), nil
-}
-
-func postgresNumber(path string) int {
-	n, _ := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(path))))
-	return n
-}
-
-func (s *PostgresServer) program() program {
+func (s *PostgresServer) program(fill string) program {
 	settings := append([]string{
 		"listen_addresses=127.0.0.1",
 		fmt.Sprint("port=", s.port.port),
 		"unix_socket_directories=",
 		"fsync=off",
 		"max_connections=300",
-		"dynamic_shared_memory_type=mmap",
 		"min_wal_size=2MB",
+		"dynamic_shared_memory_type=mmap",   // which goes with the folder
+		"wal_retrieve_retry_interval=100ms", // a standby whose primary is gone is promoted at once
 	}, s.options.Config...)
 	start := []string{"postgres", "-D", "data"}
 	for _, setting := range settings {
 		start = append(start, "-c", setting)
 	}
 	return program{
-		name: "postgres",
-		script: "[ -e ready ] || { initdb -D data -U postgres -A trust -E UTF8 --locale=C --wal-segsize=1 --no-sync >initdb.log && touch ready; } &&\n" +
-			"exec " + quote(start...),
-		notRoot: true,
+		name:    "postgres",
+		script:  "[ -e filled ] || { " + fill + " && touch filled; } && exec " + quote(start...),
 		quit:    syscall.SIGINT,
+		abort:   syscall.SIGQUIT,
+		binary:  "postgres",
+		path:    postgresFolder(s.options.Version),
+		image:   postgresImage(s.options.Version),
+		notRoot: true,
 	}
 }
 
 func (s *PostgresServer) ping(ctx context.Context) error {
-	_, err := s.exec(ctx, "postgres", "select 1")
+	_, err := execute(ctx, s.URL("postgres"), "select 1")
 	return err
 }
 
-func (s *PostgresServer) exec(ctx context.Context, database, sql string) (string, error) {
-	conn, err := pgx.Connect(ctx, s.URL(database))
+// execute runs SQL over a connection of its own and returns the first value of the
+// last row, as text.
+func execute(ctx context.Context, url, sql string) (value string, err error) {
+	conn, err := pgconn.Connect(ctx, url)
 	if err != nil {
 		return "", err
 	}
 	defer conn.Close(ctx)
-	tag, err := conn.Exec(ctx, sql)
-	return tag.String(), err
+	results, err := conn.Exec(ctx, sql).ReadAll()
+	for _, result := range results {
+		for _, row := range result.Rows {
+			if len(row) > 0 {
+				value = string(row[0])
+			}
+		}
+	}
+	return value, err
 }
 
 // Addr is the server's host and port, the same after a restart.
 func (s *PostgresServer) Addr() string { return s.port.address() }
 
-// URL is the address of a database.
+// URL is the address of a database; "postgres" is there from the start.
 func (s *PostgresServer) URL(database string) string {
+	return postgresURL(s.Addr(), database)
+}
+
+func postgresURL(address, database string) string {
 	return (&url.URL{
 		Scheme:   "postgres",
 		User:     url.User("postgres"),
-		Host:     s.Addr(),
+		Host:     address,
 		Path:     "/" + database,
 		RawQuery: "sslmode=disable",
 	}).String()
 }
 
-// Exec runs SQL in a database over a connection of its own. An error ends the test.
-func (s *PostgresServer) Exec(tb testing.TB, database, sql string) {
+// Exec runs SQL in a database over a connection of its own, and returns the first
+// value of its last row as text. An error ends the test.
+func (s *PostgresServer) Exec(tb testing.TB, database, sql string) string {
 	tb.Helper()
-	if _, err := s.exec(context.Background(), database, sql); err != nil {
+	value, err := execute(context.Background(), s.URL(database), sql)
+	if err != nil {
 		tb.Fatalf("stores: %s: %v", sql, err)
 	}
+	return value
 }
 
 // NewDatabase makes an empty database and returns its URL.
@@ -157,41 +149,52 @@ func (s *PostgresServer) NewDatabase(tb testing.TB) string {
 	return s.URL(name)
 }
 
-var databaseNumber atomic.Int64
-
-func databaseName() string {
-	return "messagebus_test_" + strconv.FormatInt(databaseNumber.Add(1), 10)
-}
-
-// PostgresShared makes an empty database on the server that the tests of this binary
-// share, and returns its URL. It is dropped when the test ends.
-func PostgresShared(tb testing.TB) string {
+// Standby starts a server that follows this one and answers what only reads. It
+// ends with the test.
+func (s *PostgresServer) Standby(tb testing.TB) *PostgresServer {
 	tb.Helper()
-	s, err := sharedPostgres.get(newSharedPostgres)
+	copying := "pg_basebackup -D data -R -X stream -c fast --no-sync -U postgres -h 127.0.0.1 -p " + fmt.Sprint(s.port.port)
+	standby, err := newPostgres(tb, s.options, copying)
 	if err != nil {
-		tb.Fatalf("stores: start the shared Postgres: %v", err)
+		tb.Fatalf("stores: start a standby: %v", err)
 	}
-	name := databaseName()
-	s.Exec(tb, "postgres", "create database "+name)
-	tb.Cleanup(func() {
-		if _, err := s.exec(context.Background(), "postgres", "drop database "+name+" with (force)"); err != nil {
-			tb.Errorf("stores: %v", err)
+	standby.endWithTest()
+	return standby
+}
+
+// AwaitStandby waits until everything that was written here can be read there.
+func (s *PostgresServer) AwaitStandby(tb testing.TB, standby *PostgresServer) {
+	tb.Helper()
+	written := s.Exec(tb, "postgres", "select pg_current_wal_lsn()")
+	err := poll(func(ctx context.Context) error {
+		caught, err := execute(ctx, standby.URL("postgres"), "select pg_last_wal_replay_lsn() >= '"+written+"'")
+		if err == nil && caught != "t" {
+			err = fmt.Errorf("the standby has not reached %s", written)
 		}
+		return err
 	})
-	return s.URL(name)
-}
-
-var sharedPostgres shared[*PostgresServer]
-
-func newSharedPostgres() (*PostgresServer, func() error, error) {
-	s, err := newPostgres(mute{}, PostgresOptions{})
 	if err != nil {
-		return nil, nil, err
+		tb.Fatalf("stores: %v", err)
 	}
-	return s, func() error {
-		defer s.port.release()
-		return s.end()
-	}, nil
 }
 
-var _ = strings.Join
+// Promote makes a standby take writes, and returns when it does.
+func (s *PostgresServer) Promote() {
+	s.tb.Helper()
+	s.must("promote", func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		sql := fmt.Sprintf("select pg_promote(true, %d)", int(patience/time.Second))
+		done, err := execute(ctx, s.URL("postgres"), sql)
+		if err == nil && done != "t" {
+			err = fmt.Errorf("it is still a standby after %v", patience)
+		}
+		return err
+	})
+}
+
+// databases are numbered in the order in which they are made, by a process whose
+// number is part of the name: several may use one server.
+func databaseName() string {
+	return fmt.Sprintf("messagebus_test_%d_%d", processID, databaseNumber.Add(1))
+}

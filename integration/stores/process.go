@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -31,8 +33,7 @@ func newProcess(p program) (*process, error) {
 	}
 	r := &process{program: p, folder: folder}
 	if err := r.fill(); err != nil {
-		r.remove()
-		return nil, err
+		return nil, errors.Join(err, r.remove())
 	}
 	return r, nil
 }
@@ -70,7 +71,7 @@ func (r *process) start() error {
 	command.Dir = r.folder
 	command.Env = append(os.Environ(), "PATH="+r.program.path+string(os.PathListSeparator)+os.Getenv("PATH"), "LC_ALL=C")
 	command.Stdout, command.Stderr = output, output
-	command.SysProcAttr = attributes(r.as)
+	command.SysProcAttr = attributes(r.program.abort, r.as)
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -144,15 +145,27 @@ func (r *process) log() string {
 	return string(text)
 }
 
-// remove deletes the folder. Processes of a killed Postgres may still be writing
+// remove deletes the folder. What a killed server has started may still be writing
 // there for a moment.
-func (r *process) remove() {
+func (r *process) remove() error {
 	retry := time.NewTicker(50 * time.Millisecond)
 	defer retry.Stop()
-	for range 20 {
+	for range 100 {
 		if os.RemoveAll(r.folder) == nil {
-			return
+			return nil
 		}
 		<-retry.C
 	}
+	return os.RemoveAll(r.folder)
+}
+
+// pids reads numbers with white space between them.
+func pids(text string) []int {
+	var found []int
+	for word := range strings.FieldsSeq(text) {
+		if pid, err := strconv.Atoi(word); err == nil {
+			found = append(found, pid)
+		}
+	}
+	return found
 }

@@ -3,14 +3,12 @@ package stores
 import (
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
 	"syscall"
 )
 
 // attributes make a server end with the test process, even if that is killed.
-func attributes(as *syscall.Credential) *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGQUIT, Credential: as}
+func attributes(abort syscall.Signal, as *syscall.Credential) *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Pdeathsig: abort, Credential: as}
 }
 
 // children returns the processes that a server has started.
@@ -20,14 +18,4 @@ func children(pid int) []int {
 		return nil // it has ended, and they with it
 	}
 	return pids(string(text))
-}
-
-func pids(text string) []int {
-	var found []int
-	for word := range strings.FieldsSeq(text) {
-		if pid, err := strconv.Atoi(word); err == nil {
-			found = append(found, pid)
-		}
-	}
-	return found
 }

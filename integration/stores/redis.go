@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -12,11 +13,21 @@ import (
 )
 
 // RedisOptions are the choices for [RedisWith]. The zero value is a server without
-// persistence, password or TLS.
+// persistence, password or TLS, and with 16 databases.
 type RedisOptions struct {
 	// Persistent makes a restart keep the data: every write is in the append-only
 	// file before it is answered. Otherwise a restart comes back empty.
 	Persistent bool
+	// Password is asked of every client. With User it is that of an ACL user who may
+	// do everything, and the default user is off.
+	User, Password string
+	// TLS makes the server's port take TLS alone, with a certificate made for it.
+	TLS bool
+	// Socket makes the server listen on a Unix socket as well. Such a server is
+	// never run in a container.
+	Socket bool
+	// ReplicaOf makes the server a replica of another one. It starts in sync.
+	ReplicaOf *RedisServer
 	// Config are further lines of redis.conf.
 	Config []string
 }
@@ -25,8 +36,8 @@ type RedisOptions struct {
 type RedisServer struct {
 	*server
 
-	port    *reservation
 	options RedisOptions
+	proof   *certificate // with TLS
 }
 
 // Redis starts a server with the defaults of [RedisOptions].
@@ -43,42 +54,89 @@ func RedisWith(tb testing.TB, options RedisOptions) *RedisServer {
 		tb.Fatalf("stores: start Redis: %v", err)
 	}
 	s.endWithTest()
-	tb.Cleanup(s.port.release)
+	if options.ReplicaOf != nil {
+		s.awaitInfo(tb, "replication", "master_link_status:up")
+	}
 	return s
 }
 
 func newRedis(tb testing.TB, options RedisOptions) (*RedisServer, error) {
 	tb.Helper()
-	port, err := reservePort()
+	base, err := newServer(tb)
 	if err != nil {
 		return nil, err
 	}
-	s := &RedisServer{port: port, options: options}
-	s.server, err = launch(tb, s.program(), s.ping)
-	if err != nil {
-		port.release()
-		return nil, err
+	s := &RedisServer{server: base, options: options}
+	if options.TLS {
+		if s.proof, err = newCertificate(); err != nil {
+			s.port.release()
+			return nil, err
+		}
 	}
-	return s, nil
+	return s, s.launch(s.program(), s.ping)
 }
 
 func (s *RedisServer) program() program {
-	config := []string{
-		"bind 127.0.0.1",
-		fmt.Sprint("port ", s.port.port),
-		"protected-mode no",
-		`save ""`,
-	}
-	if s.options.Persistent {
-		config = append(config, "appendonly yes", "appendfsync always")
-	}
-	config = append(config, s.options.Config...)
-	return program{
+	p := program{
 		name:   "redis",
 		script: "exec redis-server redis.conf",
-		files:  map[string]string{"redis.conf": strings.Join(config, "\n") + "\n"},
+		files:  map[string]string{"redis.conf": strings.Join(s.config(), "\n") + "\n"},
 		quit:   syscall.SIGTERM,
+		abort:  syscall.SIGKILL,
+		binary: "redis-server",
+		image:  image("MESSAGEBUS_TEST_REDIS_IMAGE", "redis:7-alpine"),
 	}
+	if s.proof != nil {
+		p.files["server.crt"], p.files["server.key"] = s.proof.certificate, s.proof.key
+	}
+	if s.options.Socket {
+		p.image = ""
+	}
+	return p
+}
+
+func (s *RedisServer) config() []string {
+	o := s.options
+	config := []string{"bind 127.0.0.1", "protected-mode no", `save ""`}
+	if o.TLS {
+		config = append(config, "port 0", fmt.Sprint("tls-port ", s.port.port), "tls-auth-clients no",
+			"tls-cert-file server.crt", "tls-key-file server.key", "tls-ca-cert-file server.crt")
+	} else {
+		config = append(config, fmt.Sprint("port ", s.port.port))
+	}
+	if o.Persistent {
+		config = append(config, "appendonly yes", "appendfsync always")
+	}
+	if o.Socket {
+		config = append(config, "unixsocket "+socketName, "unixsocketperm 700")
+	}
+	switch {
+	case o.User != "":
+		config = append(config, "user default off", fmt.Sprintf("user %s on >%s ~* &* +@all", o.User, o.Password))
+	case o.Password != "":
+		config = append(config, "requirepass "+o.Password)
+	}
+	// Otherwise a master waits five seconds for further replicas.
+	config = append(config, "repl-diskless-sync yes", "repl-diskless-sync-delay 0")
+	if master := o.ReplicaOf; master != nil {
+		config = append(config, master.replication()...)
+	}
+	return append(config, o.Config...)
+}
+
+// replication are the settings of a replica of this server.
+func (s *RedisServer) replication() []string {
+	config := []string{fmt.Sprint("replicaof 127.0.0.1 ", s.port.port)}
+	if s.options.Password != "" {
+		config = append(config, "masterauth "+s.options.Password)
+	}
+	if s.options.User != "" {
+		config = append(config, "masteruser "+s.options.User)
+	}
+	if s.options.TLS {
+		config = append(config, "tls-replication yes")
+	}
+	return config
 }
 
 func (s *RedisServer) ping(ctx context.Context) error {
@@ -90,14 +148,47 @@ func (s *RedisServer) ping(ctx context.Context) error {
 // Addr is the server's host and port, the same after a restart.
 func (s *RedisServer) Addr() string { return s.port.address() }
 
-// URL is the server's address, database 0.
+// URL is the server's address, with user and password and database 0.
 func (s *RedisServer) URL() string {
-	return (&url.URL{Scheme: "redis", Host: s.Addr(), Path: "/0"}).String()
+	address := url.URL{Scheme: "redis", Host: s.Addr(), Path: "/0"}
+	if s.options.TLS {
+		address.Scheme = "rediss"
+	}
+	if s.options.Password != "" {
+		address.User = url.UserPassword(s.options.User, s.options.Password)
+	}
+	return address.String()
+}
+
+const socketName = "redis.sock"
+
+// Socket is the path of the Unix socket of a server that has one.
+func (s *RedisServer) Socket() string {
+	s.tb.Helper()
+	process, local := s.runner.(*process)
+	if !local || !s.options.Socket {
+		s.tb.Fatal("stores: this Redis was started without RedisOptions.Socket")
+	}
+	return filepath.Join(process.folder, socketName)
+}
+
+// CertificateFile is the path of a file with the certificate that a client has to
+// trust, for programs that take one, as in SSL_CERT_FILE.
+func (s *RedisServer) CertificateFile(tb testing.TB) string {
+	tb.Helper()
+	if s.proof == nil {
+		tb.Fatal("stores: this Redis was started without RedisOptions.TLS")
+	}
+	return s.proof.file(tb)
 }
 
 // Options are what a client needs to reach the server; each call makes new ones.
 func (s *RedisServer) Options() *redis.Options {
-	return &redis.Options{Addr: s.Addr()}
+	options := &redis.Options{Addr: s.Addr(), Username: s.options.User, Password: s.options.Password}
+	if s.proof != nil {
+		options.TLSConfig = s.proof.trusting()
+	}
+	return options
 }
 
 // Client returns a client with the options as adjust leaves them. It is closed when
@@ -121,11 +212,30 @@ func clientFor(tb testing.TB, options *redis.Options, adjust []func(*redis.Optio
 // ends the test.
 func (s *RedisServer) Do(tb testing.TB, args ...any) any {
 	tb.Helper()
-	client := redis.NewClient(s.Options())
-	defer client.Close()
-	answer, err := client.Do(context.Background(), args...).Result()
+	answer, err := s.do(context.Background(), args...)
 	if err != nil {
 		tb.Fatalf("stores: %v: %v", args, err)
 	}
 	return answer
+}
+
+func (s *RedisServer) do(ctx context.Context, args ...any) (any, error) {
+	client := redis.NewClient(s.Options())
+	defer client.Close()
+	return client.Do(ctx, args...).Result()
+}
+
+// awaitInfo waits until a section of INFO holds a line.
+func (s *RedisServer) awaitInfo(tb testing.TB, section, line string) {
+	tb.Helper()
+	err := poll(func(ctx context.Context) error {
+		info, err := s.do(ctx, "info", section)
+		if err == nil && !strings.Contains(fmt.Sprint(info), line+"\r\n") {
+			err = fmt.Errorf("INFO %s has no line %s:\n%v", section, line, info)
+		}
+		return err
+	})
+	if err != nil {
+		tb.Fatalf("stores: redis at %s: %v", s.Addr(), err)
+	}
 }

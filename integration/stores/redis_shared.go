@@ -106,10 +106,7 @@ func newRedisPool() (*redisPool, func() error, error) {
 	for number := range sharedDatabases {
 		pool.free = append(pool.free, number)
 	}
-	return pool, func() error {
-		defer s.port.release()
-		return s.end()
-	}, nil
+	return pool, s.end, nil
 }
 
 // take prefers the database that has been free for longest.

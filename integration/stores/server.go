@@ -15,32 +15,10 @@ import (
 // patience is how long a server may take to start or to end.
 const patience = 30 * time.Second
 
-// A program is what a server runs, be it a process of this machine or a container.
-// Its script is run by the shell in a folder that holds files and keeps what the
-// program writes; it has to end with an exec of the server.
-type program struct {
-	name    string // of the product, in lower case
-	script  string
-	files   map[string]string // name and text
-	notRoot bool              // refuses to run as root
-
-	path  string // folder of its programs on this machine, where that is not in PATH
-	image string // of a container
-	quit  syscall.Signal
-}
-
-// A runner runs a program. It can be run again when it has ended.
-type runner interface {
-	start() error // begins; whether the server is ready must be asked of it
-	signal(signal syscall.Signal) error
-	ended() <-chan struct{} // of the last start
-	log() string
-	remove() // after it has ended
-}
-
 // server has what every kind of server can do. It ends with its test.
 type server struct {
 	tb      testing.TB
+	port    *reservation
 	program program
 	runner  runner
 	ready   func(context.Context) error
@@ -49,19 +27,28 @@ type server struct {
 	paused bool
 }
 
-// launch starts a program for a test. The test is told when that fails, and shown
-// the end of the server's log whenever it fails.
-func launch(tb testing.TB, p program, ready func(context.Context) error) (*server, error) {
+// newServer reserves a port for a server, which release gives back.
+func newServer(tb testing.TB) (*server, error) {
 	tb.Helper()
-	r, err := newRunner(p)
+	port, err := reservePort()
 	if err != nil {
 		return nil, err
 	}
-	s := &server{tb: tb, program: p, runner: r, ready: ready}
-	if err := s.start(); err != nil {
-		return nil, errors.Join(err, s.end())
+	return &server{tb: tb, port: port}, nil
+}
+
+// launch starts the program. A server that cannot be started is ended for good.
+func (s *server) launch(p program, ready func(context.Context) error) error {
+	s.program, s.ready = p, ready
+	var err error
+	if s.runner, err = newRunner(p); err != nil {
+		s.port.release()
+		return err
 	}
-	return s, nil
+	if err := s.start(); err != nil {
+		return errors.Join(err, s.end())
+	}
+	return nil
 }
 
 // Start starts the server again after Stop or Kill, on the same port, and returns
@@ -127,29 +114,15 @@ func (s *server) running() bool {
 	}
 }
 
+var errEnded = errors.New("it ended at once")
+
 // await waits until the server answers.
 func (s *server) await(ended <-chan struct{}) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	retry := time.NewTicker(10 * time.Millisecond)
-	defer retry.Stop()
-	for {
-		err := s.ready(ctx)
-		select {
-		case <-ended:
-			return fmt.Errorf("it ended at once; its log:\n%s", tail(s.runner.log()))
-		default:
-		}
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("no answer within %v: %w; its log:\n%s", patience, err, tail(s.runner.log()))
-		case <-ended:
-		case <-retry.C:
-		}
+	err := pollUntil(ended, s.ready)
+	if err != nil {
+		err = fmt.Errorf("%w; the end of its log:\n%s", err, tail(s.runner.log()))
 	}
+	return err
 }
 
 // finish ends the server by a signal and waits until it is gone.
@@ -192,14 +165,13 @@ func (s *server) halt(pause bool) error {
 
 // end ends the server for good, in whatever state it is.
 func (s *server) end() error {
-	defer s.runner.remove()
-	if !s.running() {
-		return nil
+	defer s.port.release()
+	if s.running() {
+		if err := s.finish(s.program.abort); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return err
+		}
 	}
-	if err := s.finish(syscall.SIGKILL); !errors.Is(err, os.ErrProcessDone) {
-		return err
-	}
-	return nil
+	return s.runner.remove()
 }
 
 // endWithTest ends the server when the test does.

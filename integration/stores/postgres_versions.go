@@ -1,0 +1,78 @@
+package stores
+
+import (
+	"cmp"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// PostgresVersions returns the versions that this machine has, oldest first: those
+// that the system has installed, and those that scripts/postgres.sh has fetched.
+func PostgresVersions() []string {
+	folders := append(installedPostgres(), fetchedPostgres()...)
+	versions := make([]string, 0, len(folders))
+	for _, folder := range folders {
+		versions = append(versions, versionIn(folder))
+	}
+	slices.SortFunc(versions, compareVersions)
+	return slices.Compact(versions)
+}
+
+// installedPostgres are the folders of programs where Debian keeps them.
+func installedPostgres() []string {
+	return programs("/usr/lib/postgresql/*/bin/postgres")
+}
+
+func fetchedPostgres() []string {
+	_, file, _, _ := runtime.Caller(0)
+	root := filepath.Dir(filepath.Dir(filepath.Dir(file)))
+	return programs(filepath.Join(root, ".tools", "postgres-*", "bin", "postgres"))
+}
+
+func programs(pattern string) []string {
+	found, _ := filepath.Glob(pattern) // an error is one of the pattern
+	for i, program := range found {
+		found[i] = filepath.Dir(program)
+	}
+	return found
+}
+
+// versionIn is the number in a name like /usr/lib/postgresql/15/bin.
+func versionIn(folder string) string {
+	return strings.TrimPrefix(filepath.Base(filepath.Dir(folder)), "postgres-")
+}
+
+func compareVersions(a, b string) int {
+	left, _ := strconv.Atoi(a)
+	right, _ := strconv.Atoi(b)
+	return cmp.Compare(left, right)
+}
+
+// postgresFolder is where the programs of a version are; without one, those of the
+// newest that is installed. It is empty where there are none or PATH has them.
+func postgresFolder(version string) string {
+	version = cmp.Or(version, os.Getenv("MESSAGEBUS_TEST_POSTGRES_VERSION"))
+	installed := installedPostgres()
+	if version == "" {
+		if _, err := exec.LookPath("postgres"); err == nil || len(installed) == 0 {
+			return ""
+		}
+		return slices.MaxFunc(installed, func(a, b string) int { return compareVersions(versionIn(a), versionIn(b)) })
+	}
+	for _, folder := range append(installed, fetchedPostgres()...) {
+		if versionIn(folder) == version {
+			return folder
+		}
+	}
+	return filepath.Join("/nowhere/postgresql", version, "bin") // and the error names it
+}
+
+func postgresImage(version string) string {
+	version = cmp.Or(version, os.Getenv("MESSAGEBUS_TEST_POSTGRES_VERSION"), "15")
+	return image("MESSAGEBUS_TEST_POSTGRES_IMAGE", "postgres:"+version+"-alpine")
+}
