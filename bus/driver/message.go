@@ -49,11 +49,27 @@ func Decode(b []byte) (Message, error) {
 			quoteStart(b), errMissingSeparator)
 	}
 	return Message{
-		GlobalID: ParseInt(string(global)),
-		ID:       ParseInt(string(id)),
+		GlobalID: parseID(global),
+		ID:       parseID(id),
 		Channel:  strings.ReplaceAll(string(channel), pipeEscape, "|"),
 		Data:     data,
 	}, nil
+}
+
+// parseID is ParseInt, without its price for what nearly all ids are: a few digits.
+func parseID(b []byte) int64 {
+	const surelyFits = 18 // digits
+	if len(b) == 0 || len(b) > surelyFits {
+		return ParseInt(string(b))
+	}
+	n := int64(0)
+	for _, c := range b {
+		if !isDigit(c) {
+			return ParseInt(string(b))
+		}
+		n = 10*n + int64(c-'0')
+	}
+	return n
 }
 
 // quoteStart quotes the first bytes of a foreign value for an error.

@@ -183,6 +183,9 @@ func FuzzParseInt(f *testing.F) {
 		if got, want := driver.ParseInt(s), reference(s); got != want {
 			t.Fatalf("%q reads as %d, want %d", s, got, want)
 		}
+		if m, err := driver.Decode([]byte("0|" + s + "|||")); err == nil && !strings.Contains(s, "|") && m.ID != reference(s) {
+			t.Fatalf("%q reads as the id %d, want %d", s, m.ID, reference(s))
+		}
 	})
 }
 
