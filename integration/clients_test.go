@@ -16,7 +16,7 @@ import (
 	"github.com/messagebus-go/messagebus/bus"
 	"github.com/messagebus-go/messagebus/bus/bustest"
 	"github.com/messagebus-go/messagebus/integration/browser"
-	"github.com/messagebus-go/messagebus/integration/cutproxy"
+	"github.com/messagebus-go/messagebus/integration/faultproxy"
 	"github.com/messagebus-go/messagebus/jsclient"
 	"github.com/messagebus-go/messagebus/transport"
 )
@@ -26,7 +26,7 @@ import (
 type site struct {
 	bus      *bus.Bus
 	messages *transport.Handler
-	proxy    *cutproxy.Proxy
+	proxy    *faultproxy.Proxy
 	polls    atomic.Int64 // requests for messages so far
 	left     atomic.Int64 // held requests whose connection broke
 }
@@ -64,7 +64,7 @@ func startSite(t *testing.T) *site {
 		server.CloseClientConnections()
 		server.Close()
 	})
-	s.proxy = cutproxy.Start(t, strings.TrimPrefix(server.URL, "http://"))
+	s.proxy = faultproxy.Start(t, strings.TrimPrefix(server.URL, "http://"))
 	return s
 }
 

@@ -1,5 +1,5 @@
-// Package cutproxy is a TCP proxy that cuts connections when a test says so.
-package cutproxy
+// Package faultproxy is a TCP proxy that cuts connections when a test says so.
+package faultproxy
 
 import (
 	"io"
@@ -24,7 +24,7 @@ func Start(tb testing.TB, target string) *Proxy {
 	tb.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		tb.Fatalf("cutproxy: %v", err)
+		tb.Fatalf("faultproxy: %v", err)
 	}
 	p := &Proxy{listener: listener, target: target, open: map[*net.TCPConn]*net.TCPConn{}}
 	p.work.Go(p.accept)
