@@ -45,7 +45,7 @@ func (b *Bus) ReadSome(ctx context.Context, from map[string]Position, most int) 
 	}
 	ranges := make([]driver.Range, len(sources))
 	for i, src := range sources {
-		ranges[i] = from[src.channel].asRange(src.stored, most)
+		ranges[i] = src.asRange(from[src.channel], most)
 	}
 	snapshot, err := b.snapshot(ctx, ranges)
 	if err != nil {
@@ -84,7 +84,7 @@ func (rs restarts) read(ctx context.Context, b *Bus, pages map[string]Page, most
 	}
 	ranges := make([]driver.Range, len(rs))
 	for i, r := range rs {
-		ranges[i] = Position{}.asRange(r.stored, most)
+		ranges[i] = r.asRange(Position{}, most)
 	}
 	snapshot, err := b.snapshot(ctx, ranges)
 	if err != nil {

@@ -91,7 +91,7 @@ func (src source) lastKnown(page driver.Page, state driver.State) int64 {
 // stretch turns a page into what a reader at from is handed.
 func (src source) stretch(from Position, found judgement, page driver.Page, state driver.State) stretch {
 	mark := markOf(state)
-	part := stretch{end: src.end(from, found, page, state), lastID: page.LastID}
+	part := stretch{end: src.end(from, found, page, state), lastID: page.LastID, read: page.Messages, above: src.above(from, found, page)}
 	messages := unseen(page.Messages, found.seen)
 	if from.kind == latest {
 		messages = nil
@@ -103,6 +103,19 @@ func (src source) stretch(from Position, found judgement, page driver.Page, stat
 		part.items = append(part.items, src.core.open(stored, mark))
 	}
 	return part
+}
+
+// above is the id above which a page has all that the channel holds.
+func (src source) above(from Position, found judgement, page driver.Page) int64 {
+	asked := src.asRange(from, 0)
+	switch {
+	case found.restart, asked.Tail > len(page.Messages):
+		return 0
+	case asked.Tail > 0:
+		return page.Messages[0].ID
+	default:
+		return asked.After
+	}
 }
 
 // end is the position after a page. It does not pass what is still on its way
@@ -160,7 +173,7 @@ func (c *core) repair(ctx context.Context) (driver.State, error) {
 	audiences := c.hub.current()
 	ranges := make([]driver.Range, len(audiences))
 	for i, a := range audiences {
-		ranges[i] = a.from.asRange(a.stored, maxPage)
+		ranges[i] = a.subscriptions[0].asRange(a.from, maxPage)
 	}
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -195,6 +208,7 @@ func (s *Subscription) takeOver(page driver.Page, state driver.State) {
 		return
 	}
 	part := s.stretch(s.tail, found, page, state)
+	s.remember(part)
 	for _, it := range part.items {
 		if !s.behind {
 			s.enqueue(it)
@@ -205,7 +219,7 @@ func (s *Subscription) takeOver(page driver.Page, state driver.State) {
 
 // within cuts a page that begins before p down to what a read from p finds.
 func (p Position) within(page driver.Page) driver.Page {
-	from := p.asRange("", 0).After
+	from := p.after()
 	for i, m := range page.Messages {
 		if m.ID == from {
 			page.Anchor, page.Messages = m, page.Messages[i+1:]
@@ -221,7 +235,6 @@ func (p Position) within(page driver.Page) driver.Page {
 // audience is the subscriptions to one channel that are up to date with the
 // feed, and the earliest position of any.
 type audience struct {
-	stored        string
 	from          Position
 	subscriptions []*Subscription
 }
@@ -235,14 +248,14 @@ func (h *hub) current() []audience {
 		s.interrupt()
 	}
 	audiences := make([]audience, 0, len(h.channels))
-	for stored, list := range h.channels {
-		a := audience{stored: stored}
+	for _, list := range h.channels {
+		a := audience{}
 		for _, s := range list {
 			at, ok := s.upToDate()
 			if !ok {
 				continue
 			}
-			if len(a.subscriptions) == 0 || at.asRange("", 0).After < a.from.asRange("", 0).After {
+			if len(a.subscriptions) == 0 || at.after() < a.from.after() {
 				a.from = at
 			}
 			a.subscriptions = append(a.subscriptions, s)

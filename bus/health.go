@@ -20,11 +20,12 @@ type Health struct {
 	GivenUp     uint64   // queued messages that will not be published, since New
 	Gaps        uint64   // possible losses that readers were told of, since New
 	Undecodable uint64   // messages that could not be read, since New
+	Late        uint64   // messages that came after others with higher ids, since New
 }
 
 // healthState is what the loops of a bus report of themselves.
 type healthState struct {
-	gaps, undecodable atomic.Uint64
+	gaps, undecodable, late atomic.Uint64
 
 	mu       sync.Mutex // guards below
 	feed     error      // why there is no live feed; nil: there is
@@ -56,7 +57,7 @@ func (b *Bus) Health() Health {
 func (s *healthState) report() Health {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h := Health{Gaps: s.gaps.Load(), Undecodable: s.undecodable.Load(), ReadOnly: s.readOnly}
+	h := Health{Gaps: s.gaps.Load(), Undecodable: s.undecodable.Load(), Late: s.late.Load(), ReadOnly: s.readOnly}
 	if s.feed != nil {
 		h.Reasons = append(h.Reasons, fmt.Sprintf("no live feed: %v", s.feed))
 	}

@@ -82,8 +82,15 @@ func (h *hub) closeAll() {
 // dispatch hands one live message to everyone who subscribed to it. It is
 // decoded once, and only if there is anyone.
 func (c *core) dispatch(stored driver.Message, mark storeMark) {
+	c.handOut(stored, mark, c.hub.previous.swap(stored.Channel, stored.ID))
+}
+
+// dispatchLate hands one out that comes after others with higher ids: what was
+// before it on its channel is not known.
+func (c *core) dispatchLate(stored driver.Message, mark storeMark) { c.handOut(stored, mark, 0) }
+
+func (c *core) handOut(stored driver.Message, mark storeMark, previous int64) {
 	h := c.hub
-	previous := h.previous.swap(stored.Channel, stored.ID)
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	listeners := h.channels[stored.Channel]

@@ -15,8 +15,9 @@ import (
 // forward, hands on what comes, and begins again when it ends or turns out to
 // be dead.
 type listener struct {
-	core *core
-	mark storeMark // the life of the store that the feed belongs to
+	core  *core
+	mark  storeMark // the life of the store that the feed belongs to
+	order order     // what is held back, on a store that is not always in order
 
 	mu sync.Mutex // guards below, which the watchdog reads
 	at progress
@@ -80,6 +81,7 @@ func (l *listener) session(ctx context.Context) error {
 		return fmt.Errorf("ask the store: %w", err)
 	}
 	l.mark = markOf(state)
+	l.order = order{settle: l.core.traits.SettleHole}
 	l.setProgress(progress{floor: state.Settled})
 	stream, err := l.open(ctx)
 	if err != nil {
@@ -98,9 +100,12 @@ func (l *listener) session(ctx context.Context) error {
 	l.core.health.setFeed(nil)
 	l.core.traceFeedUp()
 	for {
-		m, err := stream.Next(ctx)
-		if err == nil {
+		m, came, err := l.next(ctx, stream)
+		switch {
+		case err == nil && came:
 			err = l.take(ctx, m)
+		case err == nil:
+			err = l.release(ctx)
 		}
 		if err != nil {
 			return causeOf(ctx, err)
@@ -156,17 +161,18 @@ func (l *listener) take(ctx context.Context, m driver.Message) error {
 		// published: only the store knows what.
 		l.core.traceUndecodable(&DecodeError{Channel: m.Channel, Err: fmt.Errorf("announcement %s: %w", shorten(m.Data), errNoIDs)})
 		return l.bringForward(ctx)
+	case !l.core.traits.DenseGlobalIDs:
+		return l.arrange(ctx, m)
 	case m.GlobalID <= at.floor:
 		return fmt.Errorf("%w from %d to %d", errWentBack, at.floor, m.GlobalID)
-	case m.GlobalID > at.seen+1 && l.core.traits.DenseGlobalIDs:
+	case m.GlobalID > at.seen+1:
 		if err := l.bringForward(ctx); err != nil {
 			return err
 		}
 	}
 	// What the repair has read may come again. It is handed on all the same: a
 	// subscription that began during the repair may lack it, the others know it.
-	l.core.dispatch(m, l.mark)
-	l.advance(m.GlobalID)
+	l.handOn(m)
 	return nil
 }
 

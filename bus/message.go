@@ -22,6 +22,11 @@ type Message struct {
 	// not known, as in every message that was read from the backlog.
 	Prev int64
 
+	// Late: the message comes after others with higher ids, since its publisher
+	// committed it after them; only on stores where publishers need not wait
+	// for each other. A reader's position does not go back for it.
+	Late bool
+
 	// Who may have the message: everyone when all three are empty. See
 	// section 5 of docs/protocol.md, "Who gets a message". The bus delivers
 	// every message to its in-process subscribers; it is the HTTP side that

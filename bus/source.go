@@ -51,6 +51,19 @@ func (c *core) open(stored driver.Message, mark storeMark) item {
 	return it
 }
 
+// late reports whether the item comes after others with higher ids.
+func (it item) late() bool { return it.message != nil && it.message.Late }
+
+// madeLate marks a copy of the message, which others may have in order.
+func (it item) madeLate() item {
+	if it.message != nil {
+		m := *it.message
+		m.Late = true
+		it.message = &m
+	}
+	return it
+}
+
 // after is the position after an item.
 func (src source) after(it item) Position {
 	p := Position{id: it.at.ID, seen: it.at.GlobalID, mark: it.mark}
@@ -69,7 +82,9 @@ type stretch struct {
 	items  []item
 	end    Position
 	lastID int64
-	more   bool // the store holds more after it
+	more   bool             // the store holds more after it
+	read   []driver.Message // what the page held, be it handed out or not
+	above  int64            // the id above which that is all there was
 }
 
 // read reads one page after from, of at most max messages (0: all), and
@@ -103,31 +118,52 @@ func (src source) cut(part stretch, from Position, page driver.Page, state drive
 func (src source) readPage(ctx context.Context, from Position, most int) (driver.Page, driver.State, error) {
 	switch {
 	case src.everything && from.kind == latest:
-		state, err := src.core.backend.State(ctx)
-		return driver.Page{LastID: state.Settled}, state, err
+		return src.readStanding(ctx)
 	case src.everything:
 		all, err := src.core.backend.GlobalBacklog(ctx, from.id, most)
 		return driver.Page{Messages: all.Messages, LastID: all.State.Settled, Loss: all.Loss}, all.State, err
 	}
-	snapshot, err := src.core.backend.Read(ctx, []driver.Range{from.asRange(src.stored, most)})
+	snapshot, err := src.core.backend.Read(ctx, []driver.Range{src.asRange(from, most)})
 	if err != nil {
 		return driver.Page{}, driver.State{}, err
 	}
 	return snapshot.Pages[0], snapshot.State, nil
 }
 
-// asRange is the part of the backlog that a reader at p needs.
-func (p Position) asRange(stored string, most int) driver.Range {
-	switch {
-	case p.anchor.GlobalID != 0:
-		return driver.Range{Channel: stored, After: p.anchor.ID, Max: most}
-	case p.kind == after:
-		return driver.Range{Channel: stored, After: p.id, Max: most}
-	case p.kind == tail && p.id > 0:
-		return driver.Range{Channel: stored, Tail: int(p.id)}
-	case p.kind == latest: // the last message, to know it again
-		return driver.Range{Channel: stored, Tail: 1}
-	default: // nothing but where the channel stands
-		return driver.Range{Channel: stored, After: math.MaxInt64}
+// readStanding asks where all channels stand and, where messages may come below
+// that, which ones are there.
+func (src source) readStanding(ctx context.Context) (driver.Page, driver.State, error) {
+	state, err := src.core.backend.State(ctx)
+	page := driver.Page{LastID: state.Settled}
+	if err != nil || src.core.traits.DenseGlobalIDs {
+		return page, state, err
 	}
+	all, err := src.core.backend.GlobalBacklog(ctx, max(0, state.Settled-maxRecent), 0)
+	page.Messages = all.Messages
+	return page, state, err
+}
+
+// asRange is the part of the backlog that a reader at p needs.
+func (src source) asRange(p Position, most int) driver.Range {
+	switch {
+	case p.kind == after:
+		return driver.Range{Channel: src.stored, After: p.after(), Max: most}
+	case p.kind == tail && p.id > 0:
+		return driver.Range{Channel: src.stored, Tail: int(p.id)}
+	case p.kind == latest && src.core.traits.DenseGlobalIDs: // the last message, to know it again
+		return driver.Range{Channel: src.stored, Tail: 1}
+	case p.kind == latest: // and those around which others may still come
+		return driver.Range{Channel: src.stored, Tail: maxRecent}
+	default: // nothing but where the channel stands
+		return driver.Range{Channel: src.stored, After: math.MaxInt64}
+	}
+}
+
+// after is the id of the last message before p, or where that is not known one
+// that cannot be above it.
+func (p Position) after() int64 {
+	if p.anchor.GlobalID != 0 {
+		return p.anchor.ID
+	}
+	return p.id
 }

@@ -40,6 +40,7 @@ type Subscription struct {
 	page    []item   // read from the backlog; handed out before queue
 	queue   []item   // live
 	queued  int      // bytes in queue
+	recent  recentIDs
 }
 
 // Subscribe subscribes to channel, and asks the store once where the channel
@@ -246,7 +247,9 @@ func (s *Subscription) take() (item, finding) {
 	default:
 		return it, nothing
 	}
-	s.pos = s.after(it)
+	if !it.late() {
+		s.pos = s.after(it)
+	}
 	return it, anItem
 }
 
@@ -265,7 +268,9 @@ func (s *Subscription) push(it item) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.ended || s.behind:
+	case s.ended:
+	case s.behind:
+		s.keep(it)
 	case s.reading:
 		s.enqueue(it)
 	default:
@@ -279,7 +284,10 @@ func (s *Subscription) follow(it item) {
 	case s.behind:
 	case it.mark != s.tail.mark:
 		s.fallBehind() // the feed and the backlog are of two lives of the store
-	case it.at.GlobalID <= s.tail.seen: // was read from the backlog
+	case it.at.GlobalID <= s.tail.seen: // was read from the backlog, or comes late
+		if s.lacks(it) {
+			s.enqueue(it.madeLate())
+		}
 	case !s.everything && it.message != nil && it.message.Prev > s.tail.id:
 		s.fallBehind() // something before it never came
 	default:
@@ -296,8 +304,33 @@ func (s *Subscription) enqueue(it item) {
 	}
 	s.queue = append(s.queue, it)
 	s.queued += it.size
-	s.tail = s.after(it)
+	if !it.late() {
+		s.tail = s.after(it)
+	}
 	s.signal()
+}
+
+// keep is for a reader that is behind: it will read a live item from the
+// backlog, unless its position is past the item already. s.mu must be held.
+func (s *Subscription) keep(it item) {
+	if it.at.GlobalID <= s.pos.seen && len(s.page) < maxPage+maxQueued && s.lacks(it) {
+		s.page = append(s.page, it.madeLate())
+		s.signal()
+	}
+}
+
+// lacks reports whether an item that the reader is past was never handed to
+// it: on a store where messages are not committed in the order of their ids.
+// s.mu must be held.
+func (s *Subscription) lacks(it item) bool {
+	return !s.core.traits.DenseGlobalIDs && it.mark == s.recent.mark && s.recent.lacks(it.at.GlobalID)
+}
+
+// remember notes what was read. s.mu must be held.
+func (s *Subscription) remember(part stretch) {
+	if !s.core.traits.DenseGlobalIDs {
+		s.recent.note(part)
+	}
 }
 
 // fallBehind drops what is queued: the backlog has it. s.mu must be held.
@@ -331,6 +364,9 @@ func (s *Subscription) catchUp(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reading = false
+	if err == nil {
+		s.remember(part)
+	}
 	live := s.queue
 	s.queue, s.queued = nil, 0
 	switch {

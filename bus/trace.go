@@ -32,6 +32,10 @@ type Trace struct {
 	// Undecodable: a stored message or an announcement could not be read.
 	Undecodable func(*DecodeError)
 
+	// Late: a message was announced after others with higher ids, and is
+	// delivered late. Health.Late counts them.
+	Late func(storedChannel string)
+
 	// Behind: a subscription's queue was full, or it missed something, and it
 	// reads the backlog.
 	Behind func(channel string)
@@ -89,6 +93,14 @@ func (c *core) traceUndecodable(e *DecodeError) {
 	c.options.Logger.Warn("undecodable message", "channel", e.Channel, "id", e.ID, "error", e.Err)
 	if f := c.options.Trace.Undecodable; f != nil {
 		c.guard("Trace.Undecodable", func() { f(e) })
+	}
+}
+
+func (c *core) traceLate(stored string) {
+	c.health.late.Add(1)
+	c.options.Logger.Warn("a message comes after others with higher ids", "channel", stored)
+	if f := c.options.Trace.Late; f != nil {
+		c.guard("Trace.Late", func() { f(stored) })
 	}
 }
 

@@ -1,0 +1,378 @@
+package bus_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/messagebus-go/messagebus/bus"
+	"github.com/messagebus-go/messagebus/bus/bustest"
+	"github.com/messagebus-go/messagebus/bus/driver"
+)
+
+const settle = 250 * time.Millisecond
+
+// A looseStore gives ids, commits messages and announces them in three steps,
+// as Postgres does for publishers that do not wait for each other.
+type looseStore struct {
+	mu    sync.Mutex // guards below
+	given int64
+	open  map[int64]driver.Message
+	rows  []driver.Message // committed, ascending
+	feeds map[*looseFeed]struct{}
+	reads int // of the global backlog
+}
+
+func newLooseStore() *looseStore {
+	return &looseStore{open: map[int64]driver.Message{}, feeds: map[*looseFeed]struct{}{}}
+}
+
+func (s *looseStore) begin(channel, data string) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.given++
+	s.open[s.given] = driver.Message{
+		GlobalID: s.given, ID: s.given, Channel: channel,
+		Data: fmt.Appendf(nil, `{"data":%s,"user_ids":null,"group_ids":null,"client_ids":null}`, data),
+	}
+	return s.given
+}
+
+func (s *looseStore) commit(id int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, _ := slices.BinarySearchFunc(s.rows, id, func(m driver.Message, id int64) int { return int(m.ID - id) })
+	s.rows = slices.Insert(s.rows, i, s.open[id])
+}
+
+func (s *looseStore) announce(id int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for f := range s.feeds {
+		f.messages <- s.open[id]
+	}
+}
+
+func (s *looseStore) Publish(_ context.Context, channel string, data []byte, _ driver.Limits) (driver.Position, error) {
+	s.mu.Lock()
+	s.given++
+	id := s.given
+	s.open[id] = driver.Message{GlobalID: id, ID: id, Channel: channel, Data: slices.Clone(data)}
+	s.mu.Unlock()
+	s.commit(id)
+	s.announce(id)
+	return driver.Position{GlobalID: id, ID: id}, nil
+}
+
+// state: mu must be held.
+func (s *looseStore) state() driver.State {
+	state := driver.State{GlobalID: s.given, Epoch: "one"}
+	if n := len(s.rows); n > 0 {
+		state.Settled = s.rows[n-1].ID
+	}
+	return state
+}
+
+func (s *looseStore) State(context.Context) (driver.State, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state(), nil
+}
+
+func (s *looseStore) Read(_ context.Context, ranges []driver.Range) (driver.Snapshot, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	snapshot := driver.Snapshot{State: s.state()}
+	for _, r := range ranges {
+		var page driver.Page
+		for _, m := range s.rows {
+			if m.Channel != r.Channel {
+				continue
+			}
+			page.LastID = m.ID
+			if m.ID == r.After {
+				page.Anchor = m
+			}
+			if r.Tail > 0 || m.ID > r.After {
+				page.Messages = append(page.Messages, m)
+			}
+		}
+		if r.Tail > 0 {
+			page.Messages = page.Messages[max(0, len(page.Messages)-r.Tail):]
+		} else if r.Max > 0 && len(page.Messages) > r.Max {
+			page.Messages = page.Messages[:r.Max]
+		}
+		snapshot.Pages = append(snapshot.Pages, page)
+	}
+	return snapshot, nil
+}
+
+func (s *looseStore) GlobalBacklog(_ context.Context, after int64, most int) (driver.GlobalPage, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reads++
+	page := driver.GlobalPage{State: s.state()}
+	for _, m := range s.rows {
+		if m.ID > after && (most == 0 || len(page.Messages) < most) {
+			page.Messages = append(page.Messages, m)
+		}
+	}
+	return page, nil
+}
+
+func (s *looseStore) Listen(context.Context) (driver.Stream, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := &looseFeed{store: s, messages: make(chan driver.Message, 1<<16)}
+	s.feeds[f] = struct{}{}
+	return f, nil
+}
+
+func (*looseStore) Traits() driver.Traits {
+	return driver.Traits{SharedIDs: true, SettleHole: settle}
+}
+
+func (*looseStore) Close() error { return nil }
+
+type looseFeed struct {
+	store    *looseStore
+	messages chan driver.Message
+}
+
+func (f *looseFeed) Next(ctx context.Context) (driver.Message, error) {
+	select {
+	case m := <-f.messages:
+		return m, nil
+	case <-ctx.Done():
+		return driver.Message{}, ctx.Err()
+	}
+}
+
+func (*looseFeed) Ping(context.Context) error { return nil }
+
+func (f *looseFeed) Close() error {
+	f.store.mu.Lock()
+	defer f.store.mu.Unlock()
+	delete(f.store.feeds, f)
+	return nil
+}
+
+// loose returns a bus on a loose store, its feed up.
+func loose(t *testing.T) (*looseStore, *bus.Bus) {
+	t.Helper()
+	store := newLooseStore()
+	b := bustest.On(t, store, &bus.Options{Keepalive: -1})
+	subscribe(t, b, "/other", bus.Latest())
+	synctest.Wait()
+	return store, b
+}
+
+func TestOrder_AHoleThatIsFilledInTimeCostsNoOrder(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store, b := loose(t)
+		sub := subscribe(t, b, "/a", bus.Latest())
+		first, second := store.begin("/a", "1"), store.begin("/a", "2")
+		store.commit(second)
+		store.announce(second)
+		<-time.After(settle - time.Millisecond)
+		quiet(t, sub)
+		store.commit(first)
+		store.announce(first)
+		if got := next(t, sub) + next(t, sub); got != "12" {
+			t.Errorf("got %s, want 12", got)
+		}
+		if h := b.Health(); h.Late != 0 || store.reads > 1 {
+			t.Errorf("%d late, %d reads", h.Late, store.reads)
+		}
+	})
+}
+
+func TestOrder_AHoleThatStaysIsGivenUpInTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store, b := loose(t)
+		sub := subscribe(t, b, "/a", bus.Latest())
+		store.begin("/a", `"rolled back"`)
+		start := time.Now()
+		publish(t, b, "/a", 2)
+		if got := next(t, sub); got != "2" || time.Since(start) > settle {
+			t.Errorf("got %s after %v, want 2 after %v", got, time.Since(start), settle)
+		}
+	})
+}
+
+func TestOrder_AMessageThatComesAfterAllIsDeliveredLateOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store, b := loose(t)
+		sub := subscribe(t, b, "/a", bus.Latest())
+		all, err := b.SubscribeAll(t.Context(), bus.LatestGlobal())
+		if err != nil {
+			t.Fatal(err)
+		}
+		late := store.begin("/a", "1")
+		publish(t, b, "/a", 2)
+		next(t, sub)
+		before := sub.Position()
+		newer := subscribe(t, b, "/a", bus.After(0)) // has read 2, not 1
+		store.commit(late)
+		latest := subscribe(t, b, "/a", bus.After(0)) // has read both
+		store.announce(late)
+		m, err := sub.Next(t.Context())
+		if err != nil || string(m.Data) != "1" || !m.Late || sub.Position() != before {
+			t.Errorf("got %s, late %v, %v, position %v; want 1, late, and the position as it was", m.Data, m.Late, err, sub.Position())
+		}
+		for name, test := range map[string]struct {
+			sub  *bus.Subscription
+			want string
+		}{"read before the commit": {newer, "21"}, "read after it": {latest, "12"}, "all": {all, "21"}} {
+			if got := next(t, test.sub) + next(t, test.sub); got != test.want {
+				t.Errorf("%s: got %s, want %s", name, got, test.want)
+			}
+			quiet(t, test.sub)
+		}
+		if h := b.Health(); h.Late != 1 {
+			t.Errorf("health counts %d late", h.Late)
+		}
+	})
+}
+
+// A peer stores a message that is too large to be announced to it.
+func TestOrder_AMessageThatIsNeverAnnouncedIsFoundByTheNext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store, b := loose(t)
+		sub := subscribe(t, b, "/a", bus.Latest())
+		store.commit(store.begin("/a", "1"))
+		publish(t, b, "/b", 0)
+		if got := next(t, sub); got != "1" {
+			t.Errorf("got %s, want what was not announced", got)
+		}
+		store.announce(1) // after all
+		quiet(t, sub)
+	})
+}
+
+func TestOrder_WhatIsHeldBackIsBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store, b := loose(t)
+		sub := subscribe(t, b, "/a", bus.Latest())
+		store.begin("/a", `"never"`)
+		start := time.Now()
+		for i := range 5000 {
+			publish(t, b, "/a", i)
+		}
+		for i := range 5000 {
+			if got := next(t, sub); got != fmt.Sprint(i) {
+				t.Fatalf("got %s, want %d", got, i)
+			}
+		}
+		if took := time.Since(start); took != 0 {
+			t.Errorf("took %v; a hole is not waited for behind so many messages", took)
+		}
+	})
+}
+
+// TestOrder_EachOnceWhateverTheCommitsDo runs random publishers that commit and
+// announce when they like, and quick and slow readers.
+func TestOrder_EachOnceWhateverTheCommitsDo(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(60) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { runLoose(t, seed) })
+		})
+	}
+}
+
+func runLoose(t *testing.T, seed uint64) {
+	random := rand.New(rand.NewPCG(seed, 2))
+	store, b := loose(t)
+	var publishers, readers sync.WaitGroup
+	var committed atomic.Int64
+	wait := func(most time.Duration) { <-time.After(rand.N(most)) }
+	type reader struct {
+		sub  *bus.Subscription
+		seen []int64
+	}
+	all := make([]*reader, 0, 12)
+	start := func(from bus.Position, pause time.Duration) {
+		r := &reader{sub: subscribe(t, b, "/a", from)}
+		all = append(all, r)
+		readers.Go(func() {
+			highest := int64(0)
+			for m, err := range r.sub.Messages(context.WithoutCancel(t.Context())) {
+				if err != nil {
+					t.Error(err)
+				}
+				if m.Late != (m.ID < highest) {
+					t.Errorf("seed %d: %d came after %d, late: %v", seed, m.ID, highest, m.Late)
+				}
+				highest = max(highest, m.ID)
+				r.seen = append(r.seen, m.ID)
+				if pause > 0 {
+					<-time.After(pause)
+				}
+			}
+		})
+	}
+	start(bus.After(0), 0)
+	start(bus.After(0), 9*time.Millisecond)
+	for range 4 {
+		slow := time.Duration(1+random.IntN(20)) * 100 * time.Millisecond
+		publishers.Go(func() {
+			for range 150 {
+				wait(20 * time.Millisecond)
+				id := store.begin("/a", "0")
+				if rand.IntN(10) > 0 {
+					wait(5 * time.Millisecond)
+				} else {
+					wait(slow)
+				}
+				store.commit(id)
+				committed.Add(1)
+				wait(3 * time.Millisecond)
+				store.announce(id)
+			}
+		})
+	}
+	for range 10 {
+		wait(100 * time.Millisecond)
+		start(bus.After(0), time.Duration(random.IntN(3))*5*time.Millisecond)
+	}
+	publishers.Wait()
+	<-time.After(time.Minute)
+	want := make([]int64, 0, len(store.rows))
+	for _, m := range store.rows {
+		want = append(want, m.ID)
+	}
+	for _, r := range all {
+		_ = r.sub.Close()
+	}
+	readers.Wait()
+	for i, r := range all {
+		slices.Sort(r.seen)
+		if !slices.Equal(r.seen, want) {
+			t.Errorf("seed %d: reader %d: got %d ids, want %d: %s", seed, i, len(r.seen), len(want), firstDifference(r.seen, want))
+		}
+	}
+}
+
+func firstDifference(got, want []int64) string {
+	got, want = append(slices.Clone(got), math.MaxInt64), append(slices.Clone(want), math.MaxInt64)
+	for i := range want {
+		if i >= len(got) || got[i] != want[i] {
+			return fmt.Sprintf("at %d: %v, want %v", i, got[min(i, len(got)-1)], want[i])
+		}
+	}
+	return "more than wanted"
+}
