@@ -1,22 +1,46 @@
-// Package faultproxy is a TCP proxy that cuts connections when a test says so.
+// Package faultproxy is a TCP proxy that does to connections what networks do, when
+// a test says so: it cuts them, swallows what they carry, delays it, and lets no new
+// ones through.
 package faultproxy
 
 import (
-	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
-// A Proxy passes every connection on to one address. It ends with its test.
+// A Direction is one of the two ways through a proxy.
+type Direction int
+
+const (
+	// ToServer is what clients send.
+	ToServer Direction = iota
+	// ToClient is what the server answers.
+	ToClient
+)
+
+// A Proxy passes every connection on to one address. It ends with its test. Its
+// methods may be called from any goroutine.
 type Proxy struct {
 	listener net.Listener
 	target   string
 	work     sync.WaitGroup
+	passed   [2]atomic.Int64 // bytes, by direction
 
 	mu     sync.Mutex // guards below
-	open   map[*net.TCPConn]*net.TCPConn
+	open   map[*connection]struct{}
+	faults faults
 	closed bool
+}
+
+// faults are what a proxy does at present.
+type faults struct {
+	refuse  bool
+	swallow [2]bool
+	delay   time.Duration
+	over    chan struct{} // closed when they are
 }
 
 // Start starts a proxy for the address target.
@@ -26,21 +50,40 @@ func Start(tb testing.TB, target string) *Proxy {
 	if err != nil {
 		tb.Fatalf("faultproxy: %v", err)
 	}
-	p := &Proxy{listener: listener, target: target, open: map[*net.TCPConn]*net.TCPConn{}}
+	p := &Proxy{
+		listener: listener,
+		target:   target,
+		open:     map[*connection]struct{}{},
+		faults:   faults{over: make(chan struct{})},
+	}
 	p.work.Go(p.accept)
-	tb.Cleanup(func() {
-		p.mu.Lock()
-		p.closed = true
-		p.mu.Unlock()
-		listener.Close()
-		p.Cut()
-		p.work.Wait()
-	})
+	tb.Cleanup(p.close)
 	return p
+}
+
+func (p *Proxy) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.listener.Close()
+	p.Restore()
+	p.Cut()
+	p.work.Wait()
 }
 
 // Address is where the proxy listens.
 func (p *Proxy) Address() string { return p.listener.Addr().String() }
+
+// Passed returns how many bytes have been passed on in a direction; what was
+// swallowed does not count.
+func (p *Proxy) Passed(direction Direction) int64 { return p.passed[direction].Load() }
+
+// Connections returns how many are open.
+func (p *Proxy) Connections() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.open)
+}
 
 // Cut resets every connection in the middle of whatever it carries, and returns
 // how many there were.
@@ -48,15 +91,50 @@ func (p *Proxy) Cut() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := len(p.open)
-	for near, far := range p.open {
-		// No farewell: what is on its way is thrown away, at both ends.
-		_ = near.SetLinger(0)
-		_ = far.SetLinger(0)
-		near.Close()
-		far.Close()
-		delete(p.open, near)
+	for c := range p.open {
+		c.reset()
+		delete(p.open, c)
 	}
 	return n
+}
+
+// Refuse resets new connections at once, until Restore. Open ones go on.
+func (p *Proxy) Refuse() {
+	p.change(func(f *faults) { f.refuse = true })
+}
+
+// Swallow takes what is sent in a direction and throws it away, until Restore. All
+// connections stay open, and new ones are taken, so that neither end is told. A
+// connection that has lost something stays silent in that direction after Restore as
+// well: what it would carry on has lost its beginning.
+func (p *Proxy) Swallow(direction Direction) {
+	p.change(func(f *faults) { f.swallow[direction] = true })
+}
+
+// Delay holds up every piece of what is sent, in both directions, until Restore. A
+// piece is what was read at once; pieces of one direction wait one after another.
+func (p *Proxy) Delay(by time.Duration) {
+	p.change(func(f *faults) { f.delay = by })
+}
+
+// Restore ends all faults but those that are final: what was cut or swallowed is lost.
+func (p *Proxy) Restore() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.faults.over)
+	p.faults = faults{over: make(chan struct{})}
+}
+
+func (p *Proxy) change(how func(*faults)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	how(&p.faults)
+}
+
+func (p *Proxy) present() faults {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.faults
 }
 
 func (p *Proxy) accept() {
@@ -69,40 +147,30 @@ func (p *Proxy) accept() {
 	}
 }
 
-// pass copies in both directions until one end closes.
+// pass copies in both directions until both ends have closed.
 func (p *Proxy) pass(near *net.TCPConn) {
-	conn, err := net.Dial("tcp", p.target)
-	if err != nil {
-		near.Close()
+	c := &connection{proxy: p, ends: [2]*net.TCPConn{ToClient: near}}
+	if p.present().refuse || c.dial() != nil || !p.add(c) {
+		c.reset()
 		return
 	}
-	far := conn.(*net.TCPConn)
-	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
-		near.Close()
-		far.Close()
-		return
-	}
-	p.open[near] = far
-	p.mu.Unlock()
-
 	var both sync.WaitGroup
-	both.Go(func() { copyAndEnd(far, near) })
-	both.Go(func() { copyAndEnd(near, far) })
+	both.Go(func() { c.copy(ToServer) })
+	both.Go(func() { c.copy(ToClient) })
 	both.Wait()
-	near.Close()
-	far.Close()
+	c.close()
 	p.mu.Lock()
-	delete(p.open, near)
+	delete(p.open, c)
 	p.mu.Unlock()
 }
 
-// copyAndEnd passes the end on as well, and only this direction's.
-func copyAndEnd(to, from *net.TCPConn) {
-	if _, err := io.Copy(to, from); err != nil {
-		to.Close()
-		return
+// add makes a connection one that Cut reaches.
+func (p *Proxy) add(c *connection) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
 	}
-	_ = to.CloseWrite()
+	p.open[c] = struct{}{}
+	return true
 }

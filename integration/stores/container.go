@@ -55,6 +55,7 @@ func newContainer(p program) (*containerRunner, error) {
 			},
 			HostConfigModifier: func(config *container.HostConfig) { config.NetworkMode = "host" },
 		},
+		Logger: silent{},
 	})
 	if err != nil {
 		docker.Close()
@@ -62,6 +63,12 @@ func newContainer(p program) (*containerRunner, error) {
 	}
 	return &containerRunner{docker: docker, box: box}, nil
 }
+
+// silent is a log for testcontainers, which tells of every step.
+type silent struct{}
+
+// Printf drops a line.
+func (silent) Printf(string, ...any) {}
 
 // prepare is what a script needs in front to find its folder as a process would:
 // there, with files that belong to the user it runs as.

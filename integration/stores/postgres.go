@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -153,7 +154,7 @@ func (s *PostgresServer) NewDatabase(tb testing.TB) string {
 // ends with the test.
 func (s *PostgresServer) Standby(tb testing.TB) *PostgresServer {
 	tb.Helper()
-	copying := "pg_basebackup -D data -R -X stream -c fast --no-sync -U postgres -h 127.0.0.1 -p " + fmt.Sprint(s.port.port)
+	copying := "pg_basebackup -D data -R -X stream -c fast --no-sync -U postgres -h 127.0.0.1 -p " + strconv.Itoa(s.port.port)
 	standby, err := newPostgres(tb, s.options, copying)
 	if err != nil {
 		tb.Fatalf("stores: start a standby: %v", err)

@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,9 +28,18 @@ func installedPostgres() []string {
 }
 
 func fetchedPostgres() []string {
-	_, file, _, _ := runtime.Caller(0)
-	root := filepath.Dir(filepath.Dir(filepath.Dir(file)))
-	return programs(filepath.Join(root, ".tools", "postgres-*", "bin", "postgres"))
+	return programs(filepath.Join(checkout(), ".tools", "postgres-*", "bin", "postgres"))
+}
+
+// checkout is the top folder of this repository; a test runs in one below it.
+func checkout() string {
+	folder, _ := os.Getwd() // without it, nothing is found
+	for {
+		if _, err := os.Stat(filepath.Join(folder, "modules.txt")); err == nil || folder == filepath.Dir(folder) {
+			return folder
+		}
+		folder = filepath.Dir(folder)
+	}
 }
 
 func programs(pattern string) []string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -114,8 +115,8 @@ func (s *SentinelServer) knows(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if master["flags"] != "master" || master["num-slaves"] != fmt.Sprint(replicas) ||
-			master["num-other-sentinels"] != fmt.Sprint(sentinels-1) {
+		if master["flags"] != "master" || master["num-slaves"] != strconv.Itoa(replicas) ||
+			master["num-other-sentinels"] != strconv.Itoa(sentinels-1) {
 			return fmt.Errorf("the sentinel at %s sees %v", s.Addr(), master)
 		}
 		return nil

@@ -2,8 +2,10 @@ package stores
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -34,12 +36,12 @@ func RedisShared(tb testing.TB) *RedisDatabase {
 	if err != nil {
 		tb.Fatalf("stores: start the shared Redis: %v", err)
 	}
-	database, err := pool.take(context.Background())
+	database, err := pool.take()
 	if err != nil {
 		tb.Fatalf("stores: take a database of the shared Redis: %v", err)
 	}
 	tb.Cleanup(func() {
-		if err := pool.giveBack(context.Background(), database); err != nil {
+		if err := pool.giveBack(database); err != nil {
 			tb.Errorf("stores: empty database %d of the shared Redis: %v", database.DB, err)
 		}
 	})
@@ -48,19 +50,32 @@ func RedisShared(tb testing.TB) *RedisDatabase {
 
 // URL is the database as the command takes it, with the pub/sub number.
 func (d *RedisDatabase) URL() string {
-	return (&url.URL{
+	address := url.URL{
 		Scheme:   "redis",
 		Host:     d.options.Addr,
 		Path:     fmt.Sprint("/", d.DB),
 		RawQuery: fmt.Sprint("pubsub_db=", d.PubSubDB),
-	}).String()
+	}
+	if d.options.TLSConfig != nil {
+		address.Scheme = "rediss"
+	}
+	if d.options.Password != "" {
+		address.User = url.UserPassword(d.options.Username, d.options.Password)
+	}
+	return address.String()
 }
 
 // Options are what a client needs to reach the database; each call makes new ones.
 func (d *RedisDatabase) Options() *redis.Options {
-	options := *d.options
-	options.DB = d.DB
-	return &options
+	given := d.options
+	return &redis.Options{
+		Network:   given.Network,
+		Addr:      given.Addr,
+		Username:  given.Username,
+		Password:  given.Password,
+		TLSConfig: given.TLSConfig.Clone(),
+		DB:        d.DB,
+	}
 }
 
 // Client returns a client with the options as adjust leaves them. It is closed when
@@ -84,9 +99,11 @@ func (d *RedisDatabase) flush(ctx context.Context) error {
 	return client.FlushDB(ctx).Err()
 }
 
+const redisVariable = "MESSAGEBUS_TEST_REDIS_URL"
+
 var (
-	sharedRedis  shared[*redisPool]
-	pubSubNumber atomic.Int64
+	sharedRedis   shared[*redisPool]
+	pubSubNumbers atomic.Int64
 )
 
 // A redisPool gives out the databases of one server.
@@ -97,7 +114,15 @@ type redisPool struct {
 	free []int
 }
 
+// newRedisPool starts a server, or takes the one that the environment names.
 func newRedisPool() (*redisPool, func() error, error) {
+	if server := os.Getenv(redisVariable); server != "" {
+		pool, err := claimDatabases(server)
+		if err != nil {
+			return nil, nil, err
+		}
+		return pool, pool.unclaim, nil
+	}
 	s, err := newRedis(mute{}, RedisOptions{Config: []string{fmt.Sprint("databases ", sharedDatabases)}})
 	if err != nil {
 		return nil, nil, err
@@ -110,27 +135,29 @@ func newRedisPool() (*redisPool, func() error, error) {
 }
 
 // take prefers the database that has been free for longest.
-func (p *redisPool) take(context.Context) (*RedisDatabase, error) {
+func (p *redisPool) take() (*RedisDatabase, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.free) == 0 {
-		return nil, fmt.Errorf("all %d are in use", sharedDatabases)
+		return nil, errors.New("all are in use")
 	}
 	number := p.free[0]
 	p.free = p.free[1:]
-	return &RedisDatabase{
-		DB:       number,
-		PubSubDB: sharedDatabases + int(pubSubNumber.Add(1)),
-		options:  p.options,
-	}, nil
+	return &RedisDatabase{DB: number, PubSubDB: pubSubNumber(), options: p.options}, nil
 }
 
-func (p *redisPool) giveBack(ctx context.Context, d *RedisDatabase) error {
-	if err := d.flush(ctx); err != nil {
+func (p *redisPool) giveBack(d *RedisDatabase) error {
+	if err := d.flush(context.Background()); err != nil {
 		return err // and nobody else gets it
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.free = append(p.free, d.DB)
 	return nil
+}
+
+// pubSubNumber returns one that no other test has, of other processes on the same
+// server neither.
+func pubSubNumber() int {
+	return 1000 + processID*1_000_000 + int(pubSubNumbers.Add(1))
 }

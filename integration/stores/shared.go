@@ -51,4 +51,5 @@ func Close() error {
 // them: they report nothing to it.
 type mute struct{ testing.TB }
 
+// Helper does nothing.
 func (mute) Helper() {}

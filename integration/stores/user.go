@@ -1,7 +1,7 @@
 package stores
 
 import (
-	"fmt"
+	"errors"
 	"os/user"
 	"strconv"
 	"syscall"
@@ -20,5 +20,5 @@ func unprivileged() (*syscall.Credential, error) {
 			return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 		}
 	}
-	return nil, fmt.Errorf("there is neither a user postgres nor a user nobody to run the server as")
+	return nil, errors.New("there is neither a user postgres nor a user nobody to run the server as")
 }
