@@ -43,15 +43,26 @@ var rules = map[string]string{
 	// A server that refuses writes.
 	"queued-limits-kept": "what waits for a read-only server keeps its limits",
 	"queued-order-kept":  "nothing overtakes what waits for a read-only server",
+	"no-probe-left":      "Go asks a server whether it is read-only, and leaves no key behind",
 
 	// Reading and listening.
-	"asked-twice-counts-once":  "a channel that is asked for twice counts once",
-	"no-end-marker":            "Go never sends the marker that ends subscriptions, and ignores it",
-	"root-hears-no-site":       "a subscription without a site hears messages without a site only",
-	"no-loss":                  "a message that the store holds reaches its subscriber",
-	"no-repeats":               "no message comes twice or out of order",
-	"no-notice-without-ids":    "a publish over a broken connection is an error, and announces nothing",
-	"foreign-pointer-rejected": "a pointer of the global backlog counts only where the message it leads to has its global id",
+	"asked-twice-counts-once": "a channel that is asked for twice counts once",
+	"no-end-marker":           "Go never sends the marker that ends subscriptions, and ignores it",
+	"root-hears-no-site":      "a subscription without a site hears messages without a site only",
+	"no-loss":                 "a message that the store holds reaches its subscriber",
+	"no-repeats":              "no message comes twice or out of order",
+	"no-notice-without-ids":   "a publish over a broken connection is an error, and announces nothing",
+
+	// Over HTTP.
+	"bad-input-refused":      "what cannot be read is answered 400 with a reason in one line; the gem fails with 500, or takes it for something else",
+	"head-at-once":           "HEAD is answered at once, without a body",
+	"own-requests-only":      "held requests are known by site, user and client id: nobody closes that of another user",
+	"winner-stays":           "the timer of a request that was refused for its number drops nobody else",
+	"place-free-at-once":     "a held client that has left frees its place at once",
+	"withheld-told-at-end":   "a held request ends with a status for what was withheld meanwhile",
+	"filter-panic-withholds": "a filter that panics withholds the message, and no more",
+	"undecodable-skipped":    "a stored message that cannot be decoded is skipped, counted and passed by a status",
+	"global-live":            "a held client of a site gets /global/ messages as they come",
 }
 
 // differences are the exceptions by recording and case.

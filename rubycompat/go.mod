@@ -7,6 +7,7 @@ require (
 	github.com/messagebus-go/messagebus/bus/pgbus v0.0.0
 	github.com/messagebus-go/messagebus/bus/redisbus v0.0.0
 	github.com/messagebus-go/messagebus/integration v0.0.0
+	github.com/messagebus-go/messagebus/transport v0.0.0
 )
 
 replace (
