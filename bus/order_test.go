@@ -245,6 +245,61 @@ func TestOrder_AMessageThatComesAfterAllIsDeliveredLateOnce(t *testing.T) {
 	})
 }
 
+func TestOrder_HolesThatComeTogetherAreGivenUpTogether(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store, b := loose(t)
+		sub := subscribe(t, b, "/a", bus.Latest())
+		start := time.Now()
+		for i := range 10 {
+			store.begin("/a", `"rolled back"`)
+			publish(t, b, "/a", i)
+		}
+		for range 10 {
+			next(t, sub)
+		}
+		if took := time.Since(start); took != settle {
+			t.Errorf("ten holes took %v, want %v", took, settle)
+		}
+	})
+}
+
+// A reader that is behind is past the late message in what it hands out, but
+// not yet in what it reads.
+func TestOrder_AReaderThatIsBehindGetsALateMessage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store, b := loose(t)
+		sub := subscribe(t, b, "/a", bus.Latest())
+		late := store.begin("/a", `"late"`)
+		publish(t, b, "/a", 0)
+		if got := next(t, sub); got != "0" {
+			t.Errorf("got %s", got)
+		}
+		for i := range 2000 { // more than a subscription queues
+			publish(t, b, "/a", i+1)
+		}
+		synctest.Wait()
+		store.commit(late)
+		store.announce(late)
+		synctest.Wait()
+		lates := 0
+		for range 2001 {
+			m, err := sub.Next(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.Late {
+				lates++
+			}
+		}
+		if lates != 1 {
+			t.Errorf("%d late messages, want 1", lates)
+		}
+		quiet(t, sub)
+	})
+}
+
 // A peer stores a message that is too large to be announced to it.
 func TestOrder_AMessageThatIsNeverAnnouncedIsFoundByTheNext(t *testing.T) {
 	t.Parallel()
