@@ -60,7 +60,7 @@ func (o *order) take() driver.Message {
 
 // nextHole notes when the hole that is first now was noticed.
 func (o *order) nextHole() {
-	for i, h := range o.held[:0] {
+	for i, h := range o.held {
 		if i == 0 || h.came.Before(o.since) {
 			o.since = h.came
 		}

@@ -264,6 +264,25 @@ func TestOrder_HolesThatComeTogetherAreGivenUpTogether(t *testing.T) {
 	})
 }
 
+func TestOrder_EachHoleIsGivenItsTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store, b := loose(t)
+		sub := subscribe(t, b, "/a", bus.Latest())
+		store.begin("/a", `"rolled back"`)
+		publish(t, b, "/a", 1)
+		<-time.After(settle - time.Millisecond)
+		filled := store.begin("/a", "2")
+		publish(t, b, "/a", 3)
+		<-time.After(settle - time.Millisecond) // the first hole is given up meanwhile
+		store.commit(filled)
+		store.announce(filled)
+		if got := next(t, sub) + next(t, sub) + next(t, sub); got != "123" {
+			t.Errorf("got %s, want 123", got)
+		}
+	})
+}
+
 // A reader that is behind is past the late message in what it hands out, but
 // not yet in what it reads.
 func TestOrder_AReaderThatIsBehindGetsALateMessage(t *testing.T) {
