@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+
+	"github.com/messagebus-go/messagebus/bus/driver"
 )
 
 // Health is how a bus is doing at the moment.
@@ -31,6 +33,7 @@ type healthState struct {
 	feed     error      // why there is no live feed; nil: there is
 	store    error      // why the store did not answer when it was last asked
 	readOnly bool
+	warning  string // what the store itself wants looked at
 }
 
 // Health returns how the bus is doing. It does not ask the store: a listening
@@ -67,6 +70,9 @@ func (s *healthState) report() Health {
 	if s.readOnly {
 		h.Reasons = append(h.Reasons, "the store is read-only")
 	}
+	if s.warning != "" {
+		h.Reasons = append(h.Reasons, s.warning)
+	}
 	return h
 }
 
@@ -76,11 +82,11 @@ func (s *healthState) setFeed(err error) {
 	s.feed = err
 }
 
-func (s *healthState) setStore(readOnly bool, err error) {
+func (s *healthState) setStore(state driver.State, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.store = err
 	if err == nil {
-		s.readOnly = readOnly
+		s.readOnly, s.warning = state.ReadOnly, state.Warning
 	}
 }

@@ -147,7 +147,7 @@ func (l *listener) bringForward(ctx context.Context) error {
 	if markOf(state) != l.mark || state.GlobalID < floor {
 		return errReset
 	}
-	l.core.health.setStore(state.ReadOnly, nil)
+	l.core.health.setStore(state, nil)
 	l.setProgress(progress{live: true, floor: floor, repaired: state.Settled, seen: state.Settled})
 	return nil
 }
@@ -243,7 +243,7 @@ func (l *listener) compare(ctx context.Context, timeout time.Duration, due int64
 	if ctx.Err() != nil {
 		return 0, nil //nolint:nilerr // the session is over; the store is not to blame
 	}
-	l.core.health.setStore(state.ReadOnly, err)
+	l.core.health.setStore(state, err)
 	now := l.progress()
 	switch {
 	case err != nil || !now.live:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -553,4 +554,37 @@ func TestSubscribe_FailsWhenTheStoreDoesNotAnswer(t *testing.T) {
 	}
 	store.Faults().FailRequests(nil)
 	subscribe(t, b, "/a", bus.After(0))
+}
+
+// warningStore has something for its operator.
+type warningStore struct {
+	driver.Backend
+
+	warning atomic.Value
+}
+
+func (s *warningStore) State(ctx context.Context) (driver.State, error) {
+	state, err := s.Backend.State(ctx)
+	state.Warning = s.warning.Load().(string)
+	return state, err
+}
+
+func TestHealth_ShowsWhatTheStoreWarnsOf(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &warningStore{Backend: bustest.NewStore(t)}
+		store.warning.Store("")
+		b := bustest.On(t, store, nil)
+		subscribe(t, b, "/a", bus.Latest())
+		store.warning.Store("the disk is nearly full")
+		<-time.After(10 * time.Second)
+		if h := b.Health(); h.OK || !slices.Contains(h.Reasons, "the disk is nearly full") {
+			t.Errorf("health is %+v", h)
+		}
+		store.warning.Store("")
+		<-time.After(10 * time.Second)
+		if h := b.Health(); !h.OK {
+			t.Errorf("health is %+v after the trouble is over", h)
+		}
+	})
 }
