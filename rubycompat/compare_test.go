@@ -11,9 +11,9 @@ import (
 	"strings"
 )
 
-// A matcher is an expectation that is not one value.
+// A matcher is an expectation that is not one value; an empty answer: it is met.
 type matcher struct {
-	count int // how many items it waits for
+	count int // how many items it waits for, where that is known
 	check func(got any) string
 }
 

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/messagebus-go/messagebus/integration/stores"
 )
 
 // TestMain reports what was replayed, and fails a run that leaves goroutines behind.
@@ -14,6 +16,10 @@ func TestMain(m *testing.M) {
 	before := runtime.NumGoroutine()
 	code := m.Run()
 	report(os.Stdout)
+	if err := stores.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
 	if left := leaked(before); left != "" && code == 0 {
 		fmt.Fprintf(os.Stderr, "goroutines were left behind:\n%s\n", left)
 		code = 1

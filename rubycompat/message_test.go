@@ -273,6 +273,9 @@ const notALists = "a target that is not a list"
 // Go cannot have them.
 func targetOptions(c members) (options []bus.PublishOption, reason string) {
 	for _, name := range []string{"user_ids", "group_ids", "client_ids"} {
+		if string(c[name]) == "[]" {
+			return nil, "an empty list of targets behind the back of publish, which refuses it"
+		}
 		option, reason := targetOption(name, c[name])
 		if reason != "" {
 			return nil, reason
@@ -289,11 +292,8 @@ func targetOption(name string, raw json.RawMessage) (option bus.PublishOption, r
 		return nil, ""
 	}
 	list, ok := parse(raw).([]any)
-	switch {
-	case !ok:
+	if !ok {
 		return nil, notALists
-	case len(list) == 0:
-		return nil, "an empty list of targets behind the back of publish, which refuses it"
 	}
 	if name == "client_ids" {
 		return clientsOption(list)
