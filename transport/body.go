@@ -62,8 +62,8 @@ func (all *asksOf) add(a ask) error {
 	if a.channel == "" {
 		return nil
 	}
-	if most := all.limits.MaxChannelBytes; len(a.channel) > most {
-		return badRequest("the channel %.40q… is %d bytes long; at most %d are accepted", a.channel, len(a.channel), most)
+	if err := all.checkChannel(a.channel); err != nil {
+		return err
 	}
 	if i, ok := all.at[a.channel]; ok {
 		all.asks[i] = a
@@ -74,6 +74,20 @@ func (all *asksOf) add(a ask) error {
 	}
 	all.at[a.channel] = len(all.asks)
 	all.asks = append(all.asks, a)
+	return nil
+}
+
+// checkChannel refuses names under which nothing can be published, before
+// anybody is asked who may have them.
+func (all *asksOf) checkChannel(name string) error {
+	if most := all.limits.MaxChannelBytes; len(name) > most {
+		return badRequest("the channel %.40q… is %d bytes long; at most %d are accepted", name, len(name), most)
+	}
+	for _, reserved := range []string{siteSeparator, pipeEscape, "\x00"} {
+		if strings.Contains(name, reserved) {
+			return badRequest("the channel %.100q contains %q, which no channel may", name, reserved)
+		}
+	}
 	return nil
 }
 

@@ -54,7 +54,8 @@ func (h *Handler) readAll() {
 // answer.
 func (h *Handler) readUntilDone(c *client) {
 	for tries := 0; !c.isOver(); tries++ {
-		err := h.readFor(c)
+		err := errPanic
+		h.guard("the store", func() { err = h.readFor(c) })
 		if err == nil {
 			return
 		}

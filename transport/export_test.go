@@ -11,3 +11,7 @@ func ParseBody(contentType string, body []byte, most int) ([]string, error) {
 	}
 	return channels, err
 }
+
+// IndexFrom makes the handler look up whom a message is for where a channel has
+// so many clients.
+func (h *Handler) IndexFrom(n int) { h.table.indexedFrom = n }

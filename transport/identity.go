@@ -10,6 +10,7 @@ import (
 // The stored form of names (message_bus 4.5.2, lib/message_bus.rb).
 const (
 	siteSeparator = "$|$"
+	pipeEscape    = "$$123$$"
 	globalPrefix  = "/global/"
 )
 

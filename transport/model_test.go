@@ -51,19 +51,20 @@ type posted struct {
 	users, groups, clients []int
 }
 
-// reader is a client of the model. Its user is its number, its groups follow
-// from it.
+// reader is a client of the model. Its site and groups follow from its user. The
+// same client ids are in use with every user.
 type reader struct {
-	number   int
+	user     int
+	client   int
 	site     string
 	channels []string
 	last     map[string]int
 	got      map[string][]int // numbers of messages, by channel
 }
 
-func (r *reader) groups() []int { return []int{r.number % 2, 10 + r.number%3} }
+func (r *reader) groups() []int { return []int{r.user % 2, 10 + r.user%3} }
 
-func (r *reader) id() string { return "c" + strconv.Itoa(r.number) }
+func (r *reader) id() string { return "c" + strconv.Itoa(r.client) }
 
 // mayHave is the rule, written down once more.
 func (r *reader) mayHave(m posted) bool {
@@ -71,13 +72,13 @@ func (r *reader) mayHave(m posted) bool {
 	if !strings.HasPrefix(m.channel, "/global/") && m.site != r.site {
 		return false
 	}
-	if len(m.clients) > 0 && !has(m.clients, r.number) {
+	if len(m.clients) > 0 && !has(m.clients, r.client) {
 		return false
 	}
 	if len(m.users) == 0 && len(m.groups) == 0 {
 		return true
 	}
-	return has(m.users, r.number) || has(m.groups, r.groups()[0]) || has(m.groups, r.groups()[1])
+	return has(m.users, r.user) || has(m.groups, r.groups()[0]) || has(m.groups, r.groups()[1])
 }
 
 // TestModel_EachClientGetsItsOwnMessagesOnceInOrderAndNoOthers lets clients
@@ -94,6 +95,8 @@ func TestModel_EachClientGetsItsOwnMessagesOnceInOrderAndNoOthers(t *testing.T) 
 	}
 }
 
+const modelUsers, modelClients = 6, 2
+
 func runModel(t *testing.T, seed uint64) {
 	t.Helper()
 	rnd := rand.New(rand.NewPCG(seed, 1))
@@ -103,14 +106,15 @@ func runModel(t *testing.T, seed uint64) {
 		LongPoll: transport.LongPollOptions{Hold: 3 * time.Second},
 		Limits:   transport.LimitOptions{MaxQueuedBytes: 1500},
 	})
+	r.handler.IndexFrom(2 + int(seed%3)*100) // not at all, in some seeds
 	channels := []string{"/a", "/b", "/c", "/global/g"}
-	readers := make([]*reader, 8)
+	readers := make([]*reader, modelUsers*modelClients)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	var running sync.WaitGroup
 	for i := range readers {
 		readers[i] = &reader{
-			number: i, site: []string{"", "s1", "s2"}[i%3], channels: channels,
+			user: i / modelClients, client: i % modelClients, site: []string{"", "s1", "s2"}[i/modelClients%3], channels: channels,
 			last: make(map[string]int), got: make(map[string][]int),
 		}
 		readerRnd := rand.New(rand.NewPCG(seed, uint64(100+i)))
@@ -140,13 +144,13 @@ func publishMany(t *testing.T, r *rig, rnd *rand.Rand, cut func()) []posted {
 		return []int{rnd.IntN(below), rnd.IntN(below)}
 	}
 	for i := range 400 {
-		m := posted{channel: []string{"/a", "/b", "/c", "/global/g"}[rnd.IntN(4)], clients: pick(8)}
+		m := posted{channel: []string{"/a", "/b", "/c", "/global/g"}[rnd.IntN(4)], clients: pick(modelClients)}
 		b := r.bus
 		if m.site = []string{"", "s1", "s2"}[rnd.IntN(3)]; m.site != "" {
 			b = b.Site(m.site)
 		}
 		if !strings.HasPrefix(m.channel, "/global/") {
-			m.users, m.groups = pick(8), pick(13)
+			m.users, m.groups = pick(modelUsers), pick(13)
 		}
 		publish(t, b, m.channel, i, m.options()...)
 		all = append(all, m)
@@ -198,7 +202,7 @@ func (r *reader) session(on *rig, rnd *rand.Rand, stop <-chan struct{}) {
 		body = append(body, fmt.Sprintf("%s=%d", channel, r.last[channel]))
 	}
 	head := []string{
-		fmt.Sprintf("X-User: %d", r.number), fmt.Sprintf("X-Groups: [%d,%d]", r.groups()[0], r.groups()[1]), "X-Site: " + r.site,
+		fmt.Sprintf("X-User: %d", r.user), fmt.Sprintf("X-Groups: [%d,%d]", r.groups()[0], r.groups()[1]), "X-Site: " + r.site,
 	}
 	if rnd.IntN(3) == 0 {
 		head = append(head, "Dont-Chunk: 1")
@@ -260,7 +264,7 @@ func (r *reader) check(t *testing.T, all []posted) {
 	}
 	for _, channel := range r.channels {
 		if fmt.Sprint(r.got[channel]) != fmt.Sprint(want[channel]) {
-			t.Errorf("client %d of site %q got of %s\n%v, want\n%v", r.number, r.site, channel, r.got[channel], want[channel])
+			t.Errorf("client %d of user %d of site %q got of %s\n%v, want\n%v", r.client, r.user, r.site, channel, r.got[channel], want[channel])
 		}
 	}
 }

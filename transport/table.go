@@ -11,8 +11,9 @@ import (
 // A table finds the clients of a channel. It is sharded, so that a message to
 // many clients does not keep those of other channels from coming and going.
 type table struct {
-	seed   maphash.Seed
-	shards [tableShards]shard
+	seed        maphash.Seed
+	indexedFrom int // how many clients make it worthwhile to look up whom a message is for
+	shards      [tableShards]shard
 }
 
 const tableShards = 64
@@ -42,12 +43,8 @@ type passage struct {
 	place   *bus.Position // nil: not known
 }
 
-// indexedFrom is from how many clients on those whom a message is for are
-// looked up, and not searched for among all.
-const indexedFrom = 32
-
 func newTable() *table {
-	t := &table{seed: maphash.MakeSeed()}
+	t := &table{seed: maphash.MakeSeed(), indexedFrom: 32}
 	for i := range t.shards {
 		t.shards[i].entries = make(map[string]*entry)
 	}
@@ -120,7 +117,8 @@ func (t *table) offer(name string, f *frame, take func(*subscription)) *entry {
 		return nil
 	}
 	f.follows = e.isFollowedBy(f)
-	if e.index == nil && e.canLookUp(f) {
+	lookUp := len(e.subs) >= t.indexedFrom && e.canLookUp(f)
+	if e.index == nil && lookUp {
 		sh.mu.RUnlock()
 		sh.buildIndex(e)
 		sh.mu.RLock()
@@ -128,7 +126,7 @@ func (t *table) offer(name string, f *frame, take func(*subscription)) *entry {
 	defer sh.mu.RUnlock()
 	switch {
 	case f.follows && f.skip:
-	case e.index != nil && e.canLookUp(f):
+	case lookUp:
 		e.index.find(&f.audience, f.gid, take)
 	default:
 		for _, s := range e.subs {
@@ -148,7 +146,7 @@ func (e *entry) isFollowedBy(f *frame) bool {
 // that is less work than to ask everybody.
 func (e *entry) canLookUp(f *frame) bool {
 	n := f.audience.lookUps()
-	return f.follows && n > 0 && n <= len(e.subs) && len(e.subs) >= indexedFrom
+	return f.follows && n > 0 && n <= len(e.subs)
 }
 
 // pass notes that f was offered to whom it is for.
