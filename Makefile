@@ -10,6 +10,9 @@ ARGS ?=
 BENCH ?= .
 BENCHTIME ?= 1s
 COUNT ?= 1
+STORE ?= memory
+VERSIONS ?=
+DURATION ?= 60s
 
 go := GOTOOLCHAIN=local GOFLAGS="$${GOFLAGS:+$$GOFLAGS }-buildvcs=false" go
 modules = $$(sed -e '/^\#/d' -e '/^$$/d' -e 's/ .*//' modules.txt)
@@ -17,7 +20,7 @@ packages = $$(for module in $(modules); do echo "./$$module/..."; done)
 
 .PHONY: help
 help: ## Show what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: demo
 demo: ## Start the chat demo on http://127.0.0.1:8080 (needs only Go)
@@ -38,6 +41,21 @@ setup: ## Install what "make test" needs, and nothing else
 race: ## Run the tests of the released modules with the race detector (COUNT=20 repeats them)
 	@scripts/setup.sh race
 	@GOFLAGS="$$GOFLAGS -count=$(COUNT)" scripts/test.sh unit
+
+.PHONY: conformance
+conformance: ## Run the suite of a store alone (STORE=memory|redis|postgres VERSIONS='13 18')
+	@scripts/setup.sh race $(if $(filter memory,$(STORE)),,servers)
+	@scripts/stores.sh conformance $(STORE) $(VERSIONS)
+
+.PHONY: faults
+faults: ## Run the tests of faults on real servers (COUNT=20 repeats them)
+	@scripts/setup.sh race servers
+	@COUNT=$(COUNT) scripts/stores.sh faults
+
+.PHONY: soak
+soak: ## Publish and subscribe under random faults and check the history (DURATION=60s)
+	@scripts/setup.sh race servers
+	@DURATION=$(DURATION) scripts/stores.sh soak
 
 .PHONY: lint
 lint: ## Check formatting, scripts, vet and the linters

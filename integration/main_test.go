@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/messagebus-go/messagebus/integration/command"
+	"github.com/messagebus-go/messagebus/integration/stores"
 )
 
 // TestMain fails a run that leaves goroutines behind.
@@ -16,6 +17,10 @@ func TestMain(m *testing.M) {
 	before := runtime.NumGoroutine()
 	code := m.Run()
 	if err := command.Remove(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	if err := stores.Close(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}

@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
 # Installs what the project's commands need and this machine does not have.
 #
-#   scripts/setup.sh [go | race | js | lint | test]...     (default: test)
+#   scripts/setup.sh [go | race | js | lint | servers | test]...     (default: test)
 #
-#   go     to build and to run the demo: Go
-#   race   to run the Go tests with the race detector: Go and a C compiler
-#   js     to rebuild the browser client: Node and npm
-#   lint   to check the code: Go, shellcheck, golangci-lint
-#   test   all of it, a C compiler and a browser
+#   go        to build and to run the demo: Go
+#   race      to run the Go tests with the race detector: Go and a C compiler
+#   js        to rebuild the browser client: Node and npm
+#   lint      to check the code: Go, shellcheck, golangci-lint
+#   servers   to test the stores: Redis, Postgres and PgBouncer
+#   test      all of it, a browser, Docker and the newest Postgres
+#
+# Debian starts a server when it installs one. The tests use none of those: they start
+# their own, and need the programs alone.
 #
 # On Debian and Ubuntu missing packages come from apt, as root or through sudo, and
 # nothing is ever asked. Elsewhere the script says what is missing and stops.
@@ -76,6 +80,34 @@ need_browser() {
 	fi
 }
 
+need_servers() {
+	have redis-server || missing "redis-server" "the tests start Redis servers" redis-server
+	have postgres || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null ||
+		missing "postgres" "the tests start Postgres servers" postgresql
+	have pgbouncer || [[ -x /usr/sbin/pgbouncer ]] ||
+		missing "pgbouncer" "the tests put one in front of Postgres" pgbouncer
+}
+
+# A Docker that answers is enough. As root, scripts/docker.sh starts one where none
+# does, and makes its images from packages.
+need_docker() {
+	local debian
+	docker version >/dev/null 2>&1 && return
+	if ((EUID != 0)); then
+		manual+=("Docker that answers, for the tests in containers: https://docs.docker.com/engine/install/")
+		return
+	fi
+	have dockerd || missing "dockerd" "the tests start servers in containers" docker.io
+	if ! have docker; then
+		debian=$(sed -n 's/^VERSION_ID="\([0-9]*\)"$/\1/p' /etc/os-release 2>/dev/null || true)
+		# Up to Debian 12 it is part of docker.io.
+		((${debian:-0} < 13)) || missing "docker" "the tests start servers in containers" docker-cli
+	fi
+	[[ -x /bin/busybox ]] || missing "busybox" "is the shell of the test images" busybox-static
+	mountpoint -q /sys/fs/cgroup || have cgroupfs-mount ||
+		missing "cgroupfs-mount" "Docker needs the kernel's control groups" cgroupfs-mount
+}
+
 need_tool() { # COMMAND WHY
 	have "$1" || missing "$1" "$2" "$1"
 }
@@ -125,7 +157,7 @@ install_packages() {
 }
 
 (($#)) || set -- test
-lint=
+lint='' newest_postgres=''
 for subset in "$@"; do
 	case $subset in
 	go) need_go ;;
@@ -144,12 +176,15 @@ for subset in "$@"; do
 		need_node
 		need_compiler
 		need_browser
+		need_servers
+		need_docker
 		need_tool make "runs the project's commands"
 		need_tool curl "the README's commands are run as printed"
 		need_tool shellcheck "checks the shell scripts"
-		lint=yes
+		lint=yes newest_postgres=yes
 		;;
-	*) fail "scripts/setup.sh: unknown subset \"$subset\"; it takes go, race, js, lint and test" ;;
+	servers) need_servers ;;
+	*) fail "scripts/setup.sh: unknown subset \"$subset\"; it takes go, race, js, lint, servers and test" ;;
 	esac
 done
 
@@ -159,3 +194,5 @@ if ((${#manual[@]})); then
 fi
 install_packages
 [[ -z $lint ]] || install_golangci
+# There are builds for this alone; elsewhere the step that needs one says so.
+[[ -z $newest_postgres || $(uname -sm) != 'Linux x86_64' ]] || scripts/postgres.sh "$(scripts/postgres.sh --newest)"

@@ -28,6 +28,8 @@ readonly steps=(
 	'bench: every benchmark once, so that they keep working'
 	'unit: tests of the released modules, with the race detector'
 	'integration: tests of the other modules, with servers and a browser'
+	'newest: the suite of the stores on the newest Postgres'
+	'containers: the tests of the servers themselves, in Docker'
 )
 
 # --- the steps ---------------------------------------------------------------
@@ -143,6 +145,14 @@ step_integration() {
 	GOFLAGS="$GOFLAGS -count=1" go_tests "${unreleased[@]}"
 }
 
+step_newest() {
+	scripts/stores.sh conformance postgres "$(scripts/postgres.sh --newest)"
+}
+
+step_containers() {
+	MESSAGEBUS_TEST_SERVERS=docker scripts/docker.sh go test -race -shuffle=on -count=1 -timeout 10m ./integration/stores
+}
+
 # --- running them ------------------------------------------------------------
 
 seconds_between() { # FROM TO, both as of EPOCHREALTIME
@@ -150,6 +160,10 @@ seconds_between() { # FROM TO, both as of EPOCHREALTIME
 }
 
 load_modules
+
+# One way, so that a run is the same on every machine: the servers are those that
+# scripts/setup.sh has installed, but for the step that is about containers.
+export MESSAGEBUS_TEST_SERVERS=${MESSAGEBUS_TEST_SERVERS:-local}
 
 case ${1:-} in
 --list)

@@ -26,7 +26,7 @@ const (
 // machine: addresses are the same inside and outside, the ports of several servers
 // that talk to each other included, and stay the same over a restart.
 type containerRunner struct {
-	docker *testcontainers.DockerClient
+	docker *testcontainers.DockerProvider
 	box    testcontainers.Container
 
 	mu   sync.Mutex // guards below
@@ -40,28 +40,39 @@ const dockerPatience = 5 * time.Minute
 func newContainer(p program) (*containerRunner, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), dockerPatience)
 	defer cancel()
-	docker, err := testcontainers.NewDockerClientWithOpts(ctx)
+	docker, err := dockerProvider()
 	if err != nil {
 		return nil, err
 	}
-	box, err := testcontainers.GenericContainer(ctx, testcontainers.GenericContainerRequest{
-		ContainerRequest: testcontainers.ContainerRequest{
-			Image:      p.image,
-			Entrypoint: []string{"/bin/sh", "-c", prepare(p) + p.script},
-			Files:      containerFiles(p.files),
-			ConfigModifier: func(config *container.Config) {
-				config.User = p.name // exists in every image of that server
-				config.Cmd = nil
-			},
-			HostConfigModifier: func(config *container.HostConfig) { config.NetworkMode = "host" },
+	box, err := docker.CreateContainer(ctx, testcontainers.ContainerRequest{
+		Image:      p.image,
+		Labels:     map[string]string{label: "true"},
+		Entrypoint: []string{"/bin/sh", "-c", prepare(p) + p.script},
+		Files:      containerFiles(p.files),
+		ConfigModifier: func(config *container.Config) {
+			config.User = p.name // exists in every image of that server
+			config.Cmd = nil
 		},
-		Logger: silent{},
+		HostConfigModifier: func(config *container.HostConfig) { config.NetworkMode = network },
 	})
 	if err != nil {
 		docker.Close()
 		return nil, fmt.Errorf("make a container of %s: %w (integration/images/build.sh makes the images where none can be pulled; MESSAGEBUS_TEST_SERVERS=local does without Docker)", p.image, err)
 	}
 	return &containerRunner{docker: docker, box: box}, nil
+}
+
+// network is the one of this machine.
+const network = "host"
+
+// label marks containers, so that those which a killed test has left can be found.
+const label = "messagebus.test"
+
+// dockerProvider connects to Docker. Left alone, testcontainers would make a network
+// where Docker has no bridge.
+func dockerProvider() (*testcontainers.DockerProvider, error) {
+	quiet := testcontainers.Generic2DockerOptions(testcontainers.WithLogger(silent{}))
+	return testcontainers.NewDockerProvider(append(quiet, testcontainers.WithDefaultBridgeNetwork(network))...)
 }
 
 // silent is a log for testcontainers, which tells of every step.
@@ -99,7 +110,7 @@ func (r *containerRunner) start() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	waiting, stop := context.WithCancel(context.Background())
-	end := r.docker.ContainerWait(waiting, r.box.GetContainerID(), client.ContainerWaitOptions{Condition: container.WaitConditionNextExit})
+	end := r.docker.Client().ContainerWait(waiting, r.box.GetContainerID(), client.ContainerWaitOptions{Condition: container.WaitConditionNextExit})
 	ctx, cancel := context.WithTimeout(waiting, dockerPatience)
 	defer cancel()
 	if err := r.box.Start(ctx); err != nil {
@@ -134,11 +145,11 @@ func (r *containerRunner) signal(signal syscall.Signal) error {
 	var err error
 	switch signal {
 	case syscall.SIGSTOP:
-		_, err = r.docker.ContainerPause(ctx, id, client.ContainerPauseOptions{})
+		_, err = r.docker.Client().ContainerPause(ctx, id, client.ContainerPauseOptions{})
 	case syscall.SIGCONT:
-		_, err = r.docker.ContainerUnpause(ctx, id, client.ContainerUnpauseOptions{})
+		_, err = r.docker.Client().ContainerUnpause(ctx, id, client.ContainerUnpauseOptions{})
 	default:
-		_, err = r.docker.ContainerKill(ctx, id, client.ContainerKillOptions{Signal: fmt.Sprintf("%d", signal)})
+		_, err = r.docker.Client().ContainerKill(ctx, id, client.ContainerKillOptions{Signal: fmt.Sprintf("%d", signal)})
 	}
 	return err
 }

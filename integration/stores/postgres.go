@@ -16,7 +16,8 @@ import (
 // the version that MESSAGEBUS_TEST_POSTGRES_VERSION names, otherwise of the newest
 // one that the system has installed.
 type PostgresOptions struct {
-	// Version is one of [PostgresVersions].
+	// Version is one of [PostgresVersions]. A server of a version that is asked for
+	// is never run in a container.
 	Version string
 	// Config are further settings, each as in "max_connections=20". The server takes
 	// 300 connections unless told otherwise.
@@ -77,16 +78,20 @@ func (s *PostgresServer) program(fill string) program {
 	for _, setting := range settings {
 		start = append(start, "-c", setting)
 	}
-	return program{
+	p := program{
 		name:    "postgres",
 		script:  "[ -e filled ] || { " + fill + " && touch filled; } && exec " + quote(start...),
 		quit:    syscall.SIGINT,
 		abort:   syscall.SIGQUIT,
 		binary:  "postgres",
 		path:    postgresFolder(s.options.Version),
-		image:   postgresImage(s.options.Version),
+		image:   postgresImage(),
 		notRoot: true,
 	}
+	if s.options.Version != "" {
+		p.image = ""
+	}
+	return p
 }
 
 func (s *PostgresServer) ping(ctx context.Context) error {

@@ -10,6 +10,9 @@ import (
 	"strings"
 )
 
+// versionVariable names the version of servers for which the test names none.
+const versionVariable = "MESSAGEBUS_TEST_POSTGRES_VERSION"
+
 // PostgresVersions returns the versions that this machine has, oldest first: those
 // that the system has installed, and those that scripts/postgres.sh has fetched.
 func PostgresVersions() []string {
@@ -64,7 +67,7 @@ func compareVersions(a, b string) int {
 // postgresFolder is where the programs of a version are; without one, those of the
 // newest that is installed. It is empty where there are none or PATH has them.
 func postgresFolder(version string) string {
-	version = cmp.Or(version, os.Getenv("MESSAGEBUS_TEST_POSTGRES_VERSION"))
+	version = cmp.Or(version, os.Getenv(versionVariable))
 	installed := installedPostgres()
 	if version == "" {
 		if _, err := exec.LookPath("postgres"); err == nil || len(installed) == 0 {
@@ -80,7 +83,7 @@ func postgresFolder(version string) string {
 	return filepath.Join("/nowhere/postgresql", version, "bin") // and the error names it
 }
 
-func postgresImage(version string) string {
-	version = cmp.Or(version, os.Getenv("MESSAGEBUS_TEST_POSTGRES_VERSION"), "15")
+func postgresImage() string {
+	version := cmp.Or(os.Getenv(versionVariable), "15")
 	return image("MESSAGEBUS_TEST_POSTGRES_IMAGE", "postgres:"+version+"-alpine")
 }

@@ -52,12 +52,41 @@ func (r *process) fill() error {
 	if r.as, err = unprivileged(); err != nil {
 		return err
 	}
+	if err := r.bringPrograms(); err != nil {
+		return err
+	}
 	return filepath.Walk(r.folder, func(path string, _ os.FileInfo, err error) error {
 		if err != nil {
 			return err
 		}
 		return os.Chown(path, int(r.as.Uid), int(r.as.Gid))
 	})
+}
+
+// bringPrograms copies the programs to where the unprivileged user can run them: a
+// checkout of root's may be closed to others.
+func (r *process) bringPrograms() error {
+	if r.program.path == "" || open(r.program.path) {
+		return nil
+	}
+	copied := filepath.Join(r.folder, "programs")
+	whole := filepath.Dir(r.program.path)
+	if output, err := exec.Command("cp", "-R", whole, copied).CombinedOutput(); err != nil {
+		return fmt.Errorf("copy %s: %w: %s", whole, err, output)
+	}
+	r.program.path = filepath.Join(copied, filepath.Base(r.program.path))
+	return nil
+}
+
+// open says whether everybody may enter a folder.
+func open(folder string) bool {
+	for folder != filepath.Dir(folder) {
+		if info, err := os.Stat(folder); err != nil || info.Mode()&1 == 0 {
+			return false
+		}
+		folder = filepath.Dir(folder)
+	}
+	return true
 }
 
 // start starts the program, in a folder that keeps what was in it.

@@ -9,9 +9,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/moby/moby/client"
-	"github.com/testcontainers/testcontainers-go"
 )
 
 // A program is what a server runs, be it a process of this machine or a container.
@@ -76,13 +73,12 @@ func newLocal(p program) (runner, error) {
 var dockerAnswers = sync.OnceValue(func() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	docker, err := testcontainers.NewDockerClientWithOpts(ctx)
+	docker, err := dockerProvider()
 	if err != nil {
 		return err
 	}
 	defer docker.Close()
-	_, err = docker.Ping(ctx, client.PingOptions{})
-	return err
+	return docker.Health(ctx)
 })
 
 // image is the container image that a variable names, to test another version.
