@@ -70,23 +70,23 @@ func (at *spot) stopBefore(messages []bus.Message, i int) {
 
 // apart is the messages in parts of their own, as they would have come live, the
 // gaps before them. An answer has them all in one.
-func (d *digest) apart(enc encoder) []byte {
+func (d *digest) apart(enc encoder) [][]byte {
 	if len(d.ends) == 0 && d.gaps.empty() {
 		return nil
 	}
 	if enc.single() {
-		return enc.part(array(d.gaps.before(d.messages)))
+		return [][]byte{enc.part(array(d.gaps.before(d.messages)))}
 	}
-	var b []byte
+	var parts [][]byte
 	if !d.gaps.empty() {
-		b = enc.part(array(d.gaps.message()))
+		parts = append(parts, enc.part(array(d.gaps.message())))
 	}
 	start := 0
 	for _, end := range d.ends {
-		b = append(b, enc.part(array(d.messages[start:end]))...)
+		parts = append(parts, enc.part(array(d.messages[start:end])))
 		start = end + len(",")
 	}
-	return b
+	return parts
 }
 
 // tell notes the gap of a page for a client that is told of gaps.

@@ -35,15 +35,15 @@ type client struct {
 
 	mu      sync.Mutex // guards below, and the positions of subs
 	state   clientState
-	ending  bool   // take is to write the last part
-	why     Reason // the reason for the end
-	writing bool   // bytes are on their way; nobody else may write
-	dirty   bool   // somebody was told that there is something to write
-	begun   bool   // the first read is over
-	slow    bool   // more came than may wait
-	retired bool   // nobody finds it any more
-	epoch   string // of the store, at the last read
-	lead    []byte // goes out before queue and is never dropped
+	ending  bool     // take is to write the last part
+	why     Reason   // the reason for the end
+	writing bool     // bytes are on their way; nobody else may write
+	dirty   bool     // somebody was told that there is something to write
+	begun   bool     // the first read is over
+	slow    bool     // more came than may wait
+	retired bool     // nobody finds it any more
+	epoch   string   // of the store, at the last read
+	lead    [][]byte // parts that go out before queue and are never dropped
 	queue   []queued
 	waiting int // bytes in queue
 }
@@ -172,6 +172,9 @@ func (c *client) skipWithheld() {
 		s := &c.subs[i]
 		if p := s.passed(); p != nil && p.place != nil && !s.waiting && s.sent != nil {
 			s.sent = p.place
+			if p.gid > s.seenGID {
+				s.withheld = p.id
+			}
 		}
 		s.waiting = false
 	}
@@ -223,7 +226,7 @@ func (c *client) interrupt() (wake bool) {
 
 // settle ends a read: d is what c gets of it, and lead how that is written.
 // Live messages that came meanwhile are joined to it.
-func (c *client) settle(d *digest, lead []byte) {
+func (c *client) settle(d *digest, lead [][]byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.state == over {

@@ -57,12 +57,12 @@ func (h *Handler) begin(c *client, q *query, d *digest) {
 	}
 	h.traceConnect(c)
 	h.deadlines.add(c, c.mayLast())
-	var lead []byte
+	var lead [][]byte
 	c.encoder, lead = encoding(c.conn != nil, q)
 	if len(d.messages) > 0 {
-		lead = append(lead, c.encoder.part(array(d.messages))...)
+		lead = append(lead, c.encoder.part(array(d.messages)))
 	} else if q.chunks && end == "" {
-		lead = append(lead, c.encoder.part([]byte(emptyArray))...)
+		lead = append(lead, c.encoder.part([]byte(emptyArray)))
 	}
 	c.settle(d, lead)
 	if c.conn != nil {
@@ -95,10 +95,10 @@ func jittered(d time.Duration) time.Duration {
 
 // encoding returns how a query is answered, and what comes before the first
 // part. raw: on a connection that was taken over.
-func encoding(raw bool, q *query) (enc encoder, lead []byte) {
+func encoding(raw bool, q *query) (enc encoder, lead [][]byte) {
 	switch {
 	case raw && q.chunks:
-		return chunkEncoder{}, streamHead(q.header)
+		return chunkEncoder{}, [][]byte{streamHead(q.header)}
 	case raw:
 		return newAnswerEncoder(q.header), nil
 	case q.chunks:

@@ -20,7 +20,7 @@ func (c *client) take(b *batch) {
 		return
 	}
 	if len(c.lead) > 0 {
-		b.parts, c.lead = append(b.parts, c.lead), nil
+		b.parts, c.lead = append(b.parts, c.lead...), nil
 	}
 	if c.state == upToDate && (len(b.parts) == 0 || !c.encoder.single()) {
 		c.takeQueue(b)
