@@ -50,7 +50,9 @@ func newContainer(p program) (*containerRunner, error) {
 		Entrypoint: []string{"/bin/sh", "-c", prepare(p) + p.script},
 		Files:      containerFiles(p.files),
 		ConfigModifier: func(config *container.Config) {
-			config.User = p.name // exists in every image of that server
+			if p.notRoot {
+				config.User = p.name // exists in every image of that server
+			}
 			config.Cmd = nil
 		},
 		HostConfigModifier: func(config *container.HostConfig) { config.NetworkMode = network },
