@@ -16,6 +16,7 @@ func TestMain(m *testing.M) {
 	before := runtime.NumGoroutine()
 	code := m.Run()
 	report(os.Stdout)
+	reportNotRun(os.Stdout)
 	if err := stores.Close(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
