@@ -82,6 +82,12 @@ func (s *healthState) setFeed(err error) {
 	s.feed = err
 }
 
+func (s *healthState) setReadOnly(yes bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.readOnly = yes
+}
+
 func (s *healthState) setStore(state driver.State, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

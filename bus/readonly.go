@@ -147,6 +147,7 @@ func (c *core) send(ctx context.Context, p publication) (driver.Position, error)
 	if p.direct || !errors.Is(err, driver.ErrReadOnly) {
 		return at, err
 	}
+	c.health.setReadOnly(true)
 	added, first, givenUp := c.waiting.add(p)
 	c.traceGivenUp(givenUp, errPushedOut)
 	if !added || first && !c.start(c.flush) {
@@ -195,6 +196,7 @@ func (c *core) flushOne(p publication) (left int, err error) {
 	at, err := c.backend.Publish(ctx, p.stored, p.envelope, p.limits)
 	switch {
 	case err == nil:
+		c.health.setReadOnly(false)
 		c.tracePublish(p.info(at, time.Since(start), nil))
 	case errors.Is(err, driver.ErrUnknownOutcome):
 		// It may be stored, and must not be published twice.

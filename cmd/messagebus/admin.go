@@ -170,10 +170,14 @@ func (a *admin) publish(w http.ResponseWriter, r *http.Request) error {
 		return refuse(http.StatusBadRequest, "%v", err)
 	}
 	id, err := a.service.publish(r.Context(), p)
-	if err != nil {
+	switch {
+	case errors.Is(err, bus.ErrQueued):
+		answer(w, http.StatusAccepted, published{Queued: true})
+	case err != nil:
 		return err
+	default:
+		answer(w, http.StatusOK, published{ID: id})
 	}
-	answer(w, http.StatusOK, idLine{id})
 	return nil
 }
 
@@ -184,8 +188,11 @@ type healthAnswer struct {
 	Listening   bool     `json:"listening"`
 	ReadOnly    bool     `json:"read_only"`
 	Held        int      `json:"held"`
+	Queued      int      `json:"queued"`
+	GivenUp     uint64   `json:"given_up"`
 	Gaps        uint64   `json:"gaps"`
 	Undecodable uint64   `json:"undecodable"`
+	Late        uint64   `json:"late"`
 }
 
 func (a *admin) health(w http.ResponseWriter, _ *http.Request) error {
@@ -196,7 +203,8 @@ func (a *admin) health(w http.ResponseWriter, _ *http.Request) error {
 	}
 	answer(w, status, healthAnswer{
 		OK: h.OK, Reasons: append([]string{}, h.Reasons...), Listening: h.Listening,
-		ReadOnly: h.ReadOnly, Held: a.held(), Gaps: h.Gaps, Undecodable: h.Undecodable,
+		ReadOnly: h.ReadOnly, Held: a.held(), Queued: h.Queued, GivenUp: h.GivenUp,
+		Gaps: h.Gaps, Undecodable: h.Undecodable, Late: h.Late,
 	})
 	return nil
 }

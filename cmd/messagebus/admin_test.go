@@ -6,6 +6,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/messagebus-go/messagebus/bus"
 	"github.com/messagebus-go/messagebus/bus/bustest"
@@ -50,7 +52,7 @@ func TestPublish_StoresWhatWasAsked(t *testing.T) {
 	}
 	for i, test := range tests {
 		w := ask(a, "POST", "/publish", test.body, nil)
-		var answer idLine
+		var answer published
 		if err := json.Unmarshal(w.Body.Bytes(), &answer); w.Code != 200 || err != nil || answer.ID != int64(i+1) {
 			t.Fatalf("%s: %d %s; want the id %d", test.body, w.Code, w.Body, i+1)
 		}
@@ -180,11 +182,33 @@ func checkRefused(t *testing.T, w *httptest.ResponseRecorder, status int, says s
 	}
 }
 
+func TestPublish_IsQueuedWhileTheStoreIsReadOnly(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := bustest.NewStore(t)
+		store.Faults().SetReadOnly(true)
+		b := bustest.On(t, store, nil)
+		a := &admin{service: local{b}, held: func() int { return 0 }}
+		w := ask(a, "POST", "/publish", `{"channel":"/a","data":1}`, nil)
+		if w.Code != 202 || w.Body.String() != `{"queued":true}`+"\n" {
+			t.Errorf("%d %q; want 202 and that it is queued", w.Code, w.Body)
+		}
+		if w := ask(a, "GET", "/health", "", nil); w.Code != 503 || !strings.Contains(w.Body.String(), `"queued":1`) {
+			t.Errorf("health: %d %s", w.Code, w.Body)
+		}
+		store.Faults().SetReadOnly(false)
+		<-time.After(2 * time.Second)
+		if w := ask(a, "GET", "/last-id?channel=/a", "", nil); !strings.Contains(w.Body.String(), `"last_id":1`) {
+			t.Errorf("last id: %s", w.Body)
+		}
+	})
+}
+
 func TestPublish_AnswersFaultsOfTheStore(t *testing.T) {
 	t.Parallel()
 	store := bustest.NewStore(t)
-	b := bustest.On(t, failingStore{store, driver.ErrReadOnly}, nil)
 	const body = `{"channel":"/a","data":1}`
+	b := bustest.On(t, failingStore{store, driver.ErrReadOnly}, &bus.Options{ReadOnlyQueue: bus.QueueLimits{Messages: -1}})
 	checkRefused(t, ask(&admin{service: local{b}}, "POST", "/publish", body, nil), 503, "read-only")
 	b = bustest.On(t, failingStore{store, driver.ErrUnknownOutcome}, nil)
 	checkRefused(t, ask(&admin{service: local{b}}, "POST", "/publish", body, nil), 500, "outcome of the publish is unknown")
@@ -263,7 +287,7 @@ func TestHealth_SaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	a, b := newAdmin(t)
 	w := ask(a, "GET", "/health", "", nil)
-	const good = `{"ok":true,"reasons":[],"listening":false,"read_only":false,"held":3,"gaps":0,"undecodable":0}` + "\n"
+	const good = `{"ok":true,"reasons":[],"listening":false,"read_only":false,"held":3,"queued":0,"given_up":0,"gaps":0,"undecodable":0,"late":0}` + "\n"
 	if w.Code != 200 || w.Body.String() != good {
 		t.Errorf("%d %s; want %s", w.Code, w.Body, good)
 	}

@@ -57,8 +57,8 @@ func TestEnv_WrongValueNamesTheVariable(t *testing.T) {
 		{"MESSAGEBUS_NO_CHUNKED", "maybe", `MESSAGEBUS_NO_CHUNKED="maybe": it must be true or false`},
 		{"MESSAGEBUS_HEADER", "A: 1\nB", `MESSAGEBUS_HEADER="A: 1\nB": it must be 'Name: value'`},
 		{"MESSAGEBUS_MAX_HELD", "x", `MESSAGEBUS_MAX_HELD="x": it must be a whole number`},
-		{"MESSAGEBUS_STORE", "redis://u:hunter2@h", "accepted: memory:"},
-		{"MESSAGEBUS_STORE", "redis://u:hunter2/x@h", "accepted: memory:"},
+		{"MESSAGEBUS_STORE", "nats://u:hunter2@h", "accepted: memory:, "},
+		{"MESSAGEBUS_STORE", "nats://u:hunter2/x@h", "accepted: memory:, "},
 		{"MESSAGEBUS_ADMIN_KEY", "hunter2 ", "visible ASCII"},
 	}
 	for _, test := range tests {

@@ -10,10 +10,31 @@ require (
 	github.com/spf13/pflag v1.0.10
 )
 
-require github.com/inconshreveable/mousetrap v1.1.0 // indirect
+require (
+	github.com/jackc/puddle/v2 v2.2.3 // indirect
+	golang.org/x/sync v0.22.0 // indirect
+)
+
+require (
+	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/inconshreveable/mousetrap v1.1.0 // indirect
+	github.com/jackc/pgpassfile v1.0.0 // indirect
+	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
+	github.com/jackc/pgx/v5 v5.12.0
+	github.com/messagebus-go/messagebus/bus/pgbus v0.0.0
+	github.com/messagebus-go/messagebus/bus/redisbus v0.0.0
+	github.com/redis/go-redis/v9 v9.23.0
+	go.uber.org/atomic v1.12.0 // indirect
+	golang.org/x/sys v0.48.0 // indirect
+	golang.org/x/text v0.41.0 // indirect
+)
 
 replace (
 	github.com/messagebus-go/messagebus/bus => ../../bus
 	github.com/messagebus-go/messagebus/jsclient => ../../jsclient
 	github.com/messagebus-go/messagebus/transport => ../../transport
 )
+
+replace github.com/messagebus-go/messagebus/bus/redisbus => ../../bus/redisbus
+
+replace github.com/messagebus-go/messagebus/bus/pgbus => ../../bus/pgbus

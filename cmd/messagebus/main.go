@@ -11,6 +11,8 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/spf13/cobra"
 )
 
@@ -18,6 +20,8 @@ func main() {
 	// A closed pipe is an error of the write, not the end of a server whose
 	// log nobody reads.
 	signal.Ignore(syscall.SIGPIPE)
+	// The client of Redis logs what it also returns, beside the log's own format.
+	redis.SetLogger(&logging.VoidLogger{})
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal ends the program cleanly, the second one at once.
 	context.AfterFunc(ctx, stop)

@@ -70,8 +70,9 @@ type lastIDLine struct {
 	LastID  int64  `json:"last_id"`
 }
 
-type idLine struct {
-	ID int64 `json:"id"`
+type published struct {
+	ID     int64 `json:"id,omitempty"`
+	Queued bool  `json:"queued,omitempty"` // waits in the server's memory: the store is read-only
 }
 
 // lines writes JSON objects, each as one line in one write. It is safe for

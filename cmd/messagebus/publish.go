@@ -118,10 +118,11 @@ func (p *publishCommand) run(cmd *cobra.Command, args []string) error {
 	}
 	defer s.Close()
 	id, err := s.publish(cmd.Context(), message)
-	if err != nil {
+	queued := errors.Is(err, bus.ErrQueued)
+	if err != nil && !queued {
 		return err
 	}
-	return (&lines{w: cmd.OutOrStdout()}).write(idLine{id})
+	return (&lines{w: cmd.OutOrStdout()}).write(published{id, queued})
 }
 
 func (p *publishCommand) publication(cmd *cobra.Command, args []string) (*publication, error) {

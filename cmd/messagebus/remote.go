@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/messagebus-go/messagebus/bus"
 )
 
 // answerTimeout is how long a server may take to answer.
@@ -61,9 +63,12 @@ func (r *remote) publish(ctx context.Context, p *publication) (int64, error) {
 		return 0, afterSend(err)
 	}
 	defer response.Body.Close()
-	var answer idLine
+	var answer published
 	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
 		return 0, afterSend(fmt.Errorf("the server's answer cannot be read: %w", err))
+	}
+	if answer.Queued {
+		return 0, bus.ErrQueued
 	}
 	return answer.ID, nil
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"maps"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -14,36 +13,48 @@ import (
 
 // storeKind is one kind of store, by the scheme of its URL.
 type storeKind struct {
-	form   string // how its URLs look, for people
+	form   string // how its URLs begin, for people
 	shared bool   // whether another process can reach it
-	open   func(*url.URL) (driver.Backend, error)
+	open   func(rawURL string) (driver.Backend, error)
 }
 
 // stores has every kind of store. This is the one place to add another.
 var stores = map[string]storeKind{
-	"memory": {form: "memory:", open: openMemory},
+	"memory":         {"memory:", false, openMemory},
+	"redis":          {"redis://", true, openRedis(redisForm)},
+	"rediss":         {"rediss://", true, openRedis(redissForm)},
+	"unix":           {"unix://", true, openRedis(unixForm)},
+	"redis-sentinel": {"redis-sentinel://", true, openSentinel},
+	"postgres":       {"postgres://", true, openPostgres},
+	"postgresql":     {"postgresql://", true, openPostgres},
 }
 
 const (
 	defaultStore = "memory:"
-	storeUsage   = "URL of the store; there is: memory:"
+	storeUsage   = "URL of the store: memory:, redis://, rediss://, unix://, redis-sentinel:// or postgres://"
 )
 
-func openMemory(u *url.URL) (driver.Backend, error) {
-	if u.String() != defaultStore {
+func openMemory(rawURL string) (driver.Backend, error) {
+	if rawURL != defaultStore {
 		return nil, usagef("--store: memory: takes nothing after the colon")
 	}
 	return membus.New(nil)
 }
 
+// badURL says which form a URL must have. What is wrong with the one that was
+// given is not said: it may be inside the password.
+func badURL(form string) error {
+	return usagef("--store: the URL cannot be read; it must be %s (in a password, percent-encode what is no letter or digit)", form)
+}
+
 // openStore opens a bus on the store that a URL names. No error repeats the
 // URL, which may hold a password; not even its parts do when it cannot be read.
 func openStore(rawURL string, opts *bus.Options) (*bus.Bus, error) {
-	kind, u, err := findStore(rawURL)
+	kind, err := findStore(rawURL)
 	if err != nil {
 		return nil, err
 	}
-	backend, err := kind.open(u)
+	backend, err := kind.open(rawURL)
 	if err != nil {
 		return nil, err
 	}
@@ -55,9 +66,9 @@ func openStore(rawURL string, opts *bus.Options) (*bus.Bus, error) {
 }
 
 // openSharedStore opens a store for a command that ends at once, with a bus
-// that leaves nothing of its own in it.
+// that leaves nothing of its own in it, and queues nothing.
 func openSharedStore(rawURL string) (*bus.Bus, error) {
-	kind, _, err := findStore(rawURL)
+	kind, err := findStore(rawURL)
 	if err != nil {
 		return nil, err
 	}
@@ -65,22 +76,21 @@ func openSharedStore(rawURL string) (*bus.Bus, error) {
 		return nil, usagef("--store %s is gone when this command ends, and nobody else sees it; "+
 			"give --server URL, the admin listener of a running \"messagebus serve --admin-listen ADDR\"", kind.form)
 	}
-	return openStore(rawURL, &bus.Options{Keepalive: -1})
+	return openStore(rawURL, &bus.Options{Keepalive: -1, ReadOnlyQueue: bus.QueueLimits{Messages: -1}})
 }
 
-func findStore(rawURL string) (storeKind, *url.URL, error) {
-	u, err := url.Parse(rawURL)
-	if err != nil {
-		return storeKind{}, nil, usagef("--store: the URL cannot be read; accepted: %s (in a password, percent-encode what is no letter or digit)", storeForms())
-	}
-	kind, known := stores[u.Scheme]
+func findStore(rawURL string) (storeKind, error) {
+	scheme, _, found := strings.Cut(rawURL, ":")
+	kind, known := stores[scheme]
 	switch {
-	case u.Scheme == "":
-		return kind, nil, usagef("--store: the URL has no scheme; accepted: %s", storeForms())
+	case !found || scheme == "":
+		return kind, usagef("--store: the URL has no scheme; accepted: %s", storeForms())
+	case !known && strings.Trim(scheme, "abcdefghijklmnopqrstuvwxyz+-") != "":
+		return kind, usagef("--store: the URL has no scheme that is known here; accepted: %s", storeForms())
 	case !known:
-		return kind, nil, usagef("--store: %s: is no store that is known here; accepted: %s", u.Scheme, storeForms())
+		return kind, usagef("--store: %s: is no store that is known here; accepted: %s", scheme, storeForms())
 	}
-	return kind, u, nil
+	return kind, nil
 }
 
 func storeForms() string {

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/messagebus-go/messagebus/bus/driver"
+	"github.com/messagebus-go/messagebus/bus/redisbus"
+)
+
+// How the URLs look, for people. pubsub_db is the gem's own db setting.
+const (
+	redisForm    = "redis://[[USER]:PASSWORD@]HOST[:PORT][/DB][?pubsub_db=N]"
+	redissForm   = "rediss://[[USER]:PASSWORD@]HOST[:PORT][/DB][?pubsub_db=N]"
+	unixForm     = "unix://[[USER]:PASSWORD@]/PATH/TO/SOCKET[?db=DB&pubsub_db=N]"
+	sentinelForm = "redis-sentinel://[[USER]:PASSWORD@]HOST:PORT[,HOST:PORT…]/MASTER[/DB][?pubsub_db=N&sentinel_username=…&sentinel_password=…]"
+)
+
+const pubSubDB = "pubsub_db"
+
+// openRedis opens what go-redis has a URL for: redis:, rediss: and unix:.
+func openRedis(form string) func(string) (driver.Backend, error) {
+	return func(rawURL string) (driver.Backend, error) {
+		rawURL, db, err := takeParameter(rawURL, pubSubDB)
+		if err != nil {
+			return nil, badURL(form)
+		}
+		options, err := redis.ParseURL(rawURL)
+		if err != nil {
+			return nil, badURL(form) // the cause may hold a part of the password
+		}
+		return onRedis(redis.NewClient(options), db)
+	}
+}
+
+func openSentinel(rawURL string) (driver.Backend, error) {
+	rawURL, db, err := takeParameter(rawURL, pubSubDB)
+	if err != nil {
+		return nil, badURL(sentinelForm)
+	}
+	options, err := sentinelOptions(rawURL)
+	if err != nil {
+		return nil, badURL(sentinelForm)
+	}
+	return onRedis(redis.NewFailoverClient(options), db)
+}
+
+var errForm = errors.New("another form")
+
+// sentinelOptions reads a URL with several hosts, which package url does not
+// take in all forms. Its errors say no more than that.
+func sentinelOptions(rawURL string) (*redis.FailoverOptions, error) {
+	authority, rest, found := strings.Cut(strings.TrimPrefix(rawURL, "redis-sentinel://"), "/")
+	user, hosts := "", authority
+	if at := strings.LastIndexByte(authority, '@'); at >= 0 {
+		user, hosts = authority[:at+1], authority[at+1:]
+	}
+	u, err := url.Parse("redis-sentinel://" + user + "sentinels/" + rest)
+	if err != nil || !found || hosts == "" {
+		return nil, errForm
+	}
+	master, database, _ := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
+	options := &redis.FailoverOptions{MasterName: master, SentinelAddrs: strings.Split(hosts, ","), Username: u.User.Username()}
+	options.Password, _ = u.User.Password()
+	if database != "" {
+		if options.DB, err = strconv.Atoi(database); err != nil || options.DB < 0 {
+			return nil, errForm
+		}
+	}
+	for name, values := range u.Query() {
+		switch name {
+		case "sentinel_username":
+			options.SentinelUsername = values[0]
+		case "sentinel_password":
+			options.SentinelPassword = values[0]
+		default:
+			return nil, errForm
+		}
+	}
+	if master == "" {
+		return nil, errForm
+	}
+	return options, nil
+}
+
+func onRedis(client *redis.Client, db string) (driver.Backend, error) {
+	backend, err := redisbus.New(client, &redisbus.Options{PubSubDB: db})
+	if err != nil {
+		return nil, errors.Join(err, client.Close())
+	}
+	return owned{backend, client}, nil
+}
+
+// owned is a backend that closes the client it was made with.
+type owned struct {
+	driver.Backend
+
+	client io.Closer
+}
+
+func (o owned) Close() error { return errors.Join(o.Backend.Close(), o.client.Close()) }
