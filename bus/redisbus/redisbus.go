@@ -45,6 +45,9 @@ type Backend struct {
 	names   names
 	servers servers
 
+	publishArgs []any
+	readTimeout time.Duration // of the client; 0 or less: none
+
 	infoDenied atomic.Bool    // the user may not ask for INFO
 	calls      sync.WaitGroup // requests under way, also those whose caller has given up
 
@@ -67,6 +70,7 @@ type server interface {
 
 // A cluster knows the server that has a key.
 type cluster interface {
+	Options() *redis.ClusterOptions
 	MasterForKey(ctx context.Context, key string) (*redis.Client, error)
 	ReloadState(ctx context.Context)
 }
@@ -93,20 +97,30 @@ func New(rdb redis.UniversalClient, opts *Options) (*Backend, error) {
 		return nil, err
 	}
 	b := &Backend{opts: o, names: newNames(o), streams: make(map[*stream]struct{})}
+	b.publishArgs = publishArgs(b.names)
+	if err := b.useClient(rdb); err != nil {
+		return nil, err
+	}
+	if err := o.checkWait(b.readTimeout); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+func (b *Backend) useClient(rdb redis.UniversalClient) error {
 	switch rdb := rdb.(type) {
 	case server:
-		b.servers = oneServer{rdb}
-		return b, o.checkWait(rdb.Options().ReadTimeout)
+		b.servers, b.readTimeout = oneServer{rdb}, rdb.Options().ReadTimeout
 	case cluster:
-		if o.HashTag == "" {
-			return nil, errors.New("redisbus: a Redis Cluster needs Options.HashTag: " +
+		if b.opts.HashTag == "" {
+			return errors.New("redisbus: a Redis Cluster needs Options.HashTag: " +
 				"a publish writes several keys at once, which only one slot can hold")
 		}
-		b.servers = clusterServers{rdb, b.names.globalID}
-		return b, nil
+		b.servers, b.readTimeout = clusterServers{rdb, b.names.globalID}, rdb.Options().ReadTimeout
 	default:
-		return nil, fmt.Errorf("redisbus: %T: a *redis.Client or a *redis.ClusterClient is accepted", rdb)
+		return fmt.Errorf("redisbus: %T: a *redis.Client or a *redis.ClusterClient is accepted", rdb)
 	}
+	return nil
 }
 
 // checkWait takes the client's ReadTimeout; -1 or less is none.

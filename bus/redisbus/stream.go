@@ -107,14 +107,14 @@ func (b *Backend) connect(ctx context.Context, options *redis.Options) (*stream,
 	}))
 	// It is checked out for good, so nothing in go-redis touches it again.
 	err := s.client.Conn().Ping(ctx).Err()
-	if err == nil && !release() {
-		err = ctx.Err()
-	}
-	if err == nil {
+	if err == nil && release() {
 		err = s.conn.SetDeadline(time.Time{})
 	}
+	if ctx.Err() != nil {
+		err = ctx.Err() // rather than what came of it
+	}
 	if err != nil {
-		_ = s.client.Close()
+		_ = s.client.Close() // it did not come to life
 		return nil, err
 	}
 	return s, nil

@@ -1,0 +1,69 @@
+package redisbus
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+)
+
+func FuzzParseFrame(f *testing.F) {
+	f.Add([]byte("*3\r\n$7\r\nmessage\r\n$14\r\n_message_bus_0\r\n$8\r\n1|1|/a|x\r\n*3\r\n"))
+	f.Add([]byte("*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n"))
+	f.Add([]byte("*2\r\n$4\r\npong\r\n$1\r\n7\r\n"))
+	f.Add([]byte("-ERR no\r\n"))
+	f.Add([]byte("*2\r\n$99999999999999999999\r\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		got, size, err := parseFrame(b)
+		if err != nil {
+			return
+		}
+		if size <= 0 || size > len(b) || len(got.kind)+len(got.data) > size {
+			t.Fatalf("%q is a frame of %d bytes: %q %q", b, size, got.kind, got.data)
+		}
+		again, n, err := parseFrame(b[:size])
+		if err != nil || n != size || !bytes.Equal(again.kind, got.kind) || !bytes.Equal(again.data, got.data) {
+			t.Fatalf("%q alone: %d bytes, %v", b[:size], n, err)
+		}
+		for part := range size {
+			if _, _, err := parseFrame(b[:part]); !errors.Is(err, errShort) {
+				t.Fatalf("%q, the start of %q: %v, want errShort", b[:part], b[:size], err)
+			}
+		}
+	})
+}
+
+func TestBuffer_KeepsWhatIsUnread(t *testing.T) {
+	t.Parallel()
+	var b buffer
+	next, want := byte(0), byte(0)
+	for round := range 3000 {
+		space := b.space()
+		n := min(len(space), 1+round%5000)
+		for i := range n {
+			space[i] = next
+			next++
+		}
+		b.filled(n)
+		unread := b.unread()
+		for i, c := range unread {
+			if c != want+byte(i) {
+				t.Fatalf("round %d: byte %d of what is unread is %d, want %d", round, i, c, want+byte(i))
+			}
+		}
+		use := len(unread) * (round % 3) / 2
+		b.skip(use)
+		want += byte(use)
+	}
+}
+
+func TestBuffer_LetsGoOfWhatALargeFrameNeeded(t *testing.T) {
+	t.Parallel()
+	var b buffer
+	for len(b.unread()) < 4*bufferGreed {
+		b.filled(len(b.space()))
+	}
+	b.skip(len(b.unread()))
+	if b.space(); len(b.bytes) != bufferSize {
+		t.Errorf("an empty buffer of %d bytes, want %d", len(b.bytes), bufferSize)
+	}
+}
