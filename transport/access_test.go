@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -102,9 +103,12 @@ func TestAuthorize_HeaderStaysWithinWhatProxiesTake(t *testing.T) {
 
 func TestFilters_AreAskedFromTheNewestToTheFirstNo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
 		var asked []string
 		filter := func(name, prefix string, allow func(data string) bool) transport.Filter {
 			return transport.Filter{Prefix: prefix, Allow: func(m *bus.Message, to transport.Identity, clientID string) bool {
+				mu.Lock()
+				defer mu.Unlock()
 				asked = append(asked, fmt.Sprintf("%s %s %s %v %s", name, m.Channel, m.Data, to.UserID, clientID))
 				return allow(string(m.Data))
 			}}
@@ -126,6 +130,7 @@ func TestFilters_AreAskedFromTheNewestToTheFirstNo(t *testing.T) {
 		r.publish("/a", 0, bus.ToUsers(bus.IntID(9))) // is shown to no filter
 		r.publish("/a", 1)
 		r.publish("/a", 2)
+		synctest.Wait() // until they have gone by
 		p := r.poll("me", "/a=0&/ab=0&/b=0", "X-User: 7").head()
 		p.want("[" + message(2, "/a", "1") + "," + status(`{"/a":3}`) + "]")
 		for i := 1; i <= 5; i++ {
@@ -135,6 +140,8 @@ func TestFilters_AreAskedFromTheNewestToTheFirstNo(t *testing.T) {
 		p.want("["+message(4, "/a", "1")+"]", "["+message(8, "/a", "5")+"]", "["+message(9, "/b", "4")+"]")
 		r.publish("/a", 2)
 		p.want("["+status(`{"/a":10}`)+"]", "")
+		mu.Lock()
+		defer mu.Unlock()
 		want := "new 1,old 1,new 2,new 1,old 1,new 2,new 3,old 3,new 4,new 5,old 5,new 2"
 		for i, s := range asked {
 			asked[i] = strings.Replace(strings.Replace(s, " /a", "", 1), " 7 me", "", 1)

@@ -167,6 +167,7 @@ func TestBody_IsReadForEveryMethodThatNamesItsType(t *testing.T) {
 func FuzzParseBody(f *testing.F) {
 	for _, seed := range []string{
 		"%2Fchan=3&__seq=1", "/chan=0&/two=1&/chan=2", "/a%zz=1", "/a[]=1", "=1", "&&;",
+		`{"/chan":3,"__pos":"~{\"e\":{\"/chan\":3,\"/other\":1}}"}`, "/a=1&__pos=~%7B%7D", "__pos=~7",
 		`{"/chan":3,"__seq":2}`, `[["/chan",1],["/two",0]]`, `{"/a":1e999}`, `{"/a":{}}`, "[[[[", "null",
 		"--XX\r\nContent-Disposition: form-data; name=\"/chan\"\r\n\r\n1\r\n--XX--\r\n",
 	} {

@@ -27,15 +27,15 @@ func (h *Handler) publish(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var params tree
+	params := make(tree)
 	if err := readForm(r.URL.RawQuery, params.add); err != nil {
 		return err
 	}
 	if err := readParams(r.Method, r.Header.Get("Content-Type"), body, params.add); err != nil {
 		return err
 	}
-	channel, ok := params.text("channel")
-	if !ok || channel == "" {
+	channel, _ := params["channel"].(string)
+	if channel == "" {
 		return badRequest("there is no parameter channel")
 	}
 	err = errPanic
@@ -43,7 +43,7 @@ func (h *Handler) publish(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("broadcast: %w", err)
 	}
-	_, err = h.bus.Publish(r.Context(), channel, params.value("data"))
+	_, err = h.bus.Publish(r.Context(), channel, params["data"])
 	if isRefused(err) {
 		return badRequest("%v", err)
 	}

@@ -15,3 +15,10 @@ func ParseBody(contentType string, body []byte, most int) ([]string, error) {
 // IndexFrom makes the handler look up whom a message is for where a channel has
 // so many clients.
 func (h *Handler) IndexFrom(n int) { h.table.indexedFrom = n }
+
+// ParseForm returns what a broadcast takes a form for.
+func ParseForm(form string) (map[string]any, error) {
+	t := make(tree)
+	err := readForm(form, t.add)
+	return t, err
+}

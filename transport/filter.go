@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/messagebus-go/messagebus/bus"
@@ -21,8 +22,8 @@ type Filter struct {
 // asked.
 func (h *Handler) filtersOf(channel string) []Filter {
 	var found []Filter
-	for i := len(h.options.Filters) - 1; i >= 0; i-- {
-		if f := h.options.Filters[i]; strings.HasPrefix(channel, f.Prefix) {
+	for _, f := range slices.Backward(h.options.Filters) {
+		if strings.HasPrefix(channel, f.Prefix) {
 			found = append(found, f)
 		}
 	}

@@ -94,14 +94,9 @@ type tree map[string]any
 const maxNesting = 32
 
 // add takes one field.
-func (t *tree) add(name, value string, found bool) error {
-	if *t == nil {
-		*t = make(tree)
-	}
+func (t tree) add(name, value string, found bool) error {
 	key, rest, nested := strings.Cut(name, "[")
-	if key == "" || !nested {
-		key, rest = name, ""
-	} else {
+	if nested {
 		rest = "[" + rest
 	}
 	var leaf any
@@ -179,10 +174,3 @@ func firstBracket(path string) (name, rest string) {
 	}
 	return name, rest
 }
-
-func (t tree) text(name string) (string, bool) {
-	s, ok := t[name].(string)
-	return s, ok
-}
-
-func (t tree) value(name string) any { return t[name] }

@@ -93,8 +93,8 @@ func TestGap_IsToldToWhoSendsPositionsAndToNobodyElse(t *testing.T) {
 		{9, known(epoch, 9), "reset", "5 6"},
 		{9, `~{}`, "", ""}, // the wire's rule: a status
 	} {
-		body, _ := json.Marshal(map[string]any{"/a": c.last, "__pos": c.pos})
-		w := ask(string(body))
+		body := fmt.Sprintf(`{"/a":%d,"__pos":%q}`, c.last, c.pos)
+		w := ask(body)
 		gap := gapsIn(t, w.Body.String())["/a"]
 		if gap.Reason != c.reason || c.reason != "" && (gap.Epoch != epoch || gap.After != c.last) || ids(t, w.Body.String()) != c.ids {
 			t.Errorf("%s: %s; want a gap %q and messages %s", body, w.Body, c.reason, c.ids)
@@ -164,8 +164,7 @@ func TestGap_OfAHeldRequestComesBeforeWhatFollows(t *testing.T) {
 func TestPositions_ThatCannotBeReadAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, pos := range []string{"~", "~[]", "~7", `~{"e":7}`, `~{"e":{"/a":"x"}}`, `~{"e":{"/a":1.5}}`, "~{} x"} {
-		body, _ := json.Marshal(map[string]string{"__pos": pos})
-		if w := ask(t, http.MethodPost, js, string(body)); w.Code != http.StatusBadRequest {
+		if w := ask(t, http.MethodPost, js, fmt.Sprintf(`{"__pos":%q}`, pos)); w.Code != http.StatusBadRequest {
 			t.Errorf("%s: %d %s", pos, w.Code, w.Body)
 		}
 	}
