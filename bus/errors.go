@@ -42,11 +42,11 @@ var (
 // A GapError tells a subscriber that something may be lost for good. The
 // subscription goes on after it.
 //
-// For the reasons trimmed and possible something in the open interval (After,
-// Next) may be lost. For the reason failover it is what the old server had
-// given ids above After, which the new one gives again. For the reason reset
-// After is the last id of the old store. Next is the first id that comes, or
-// the least that can come where nothing is stored yet.
+// For the reasons trimmed, possible and failover something in the open interval
+// (After, Next) may be lost. For the reason reset After is the last id that the
+// reader saw of the old store, and everything that is stored follows. Next is
+// the first id that comes, or the least that can come where nothing is stored
+// yet.
 //
 // On a subscription to all channels Channel is empty and the ids are global.
 type GapError struct {
@@ -63,8 +63,8 @@ type GapReason string
 const (
 	GapTrimmed  GapReason = "trimmed"  // the backlog no longer holds it
 	GapPossible GapReason = "possible" // the store cannot tell whether something was trimmed
-	GapReset    GapReason = "reset"    // the store, or the channel's ids, began again
-	GapFailover GapReason = "failover" // another server took over and may lack what was acknowledged
+	GapReset    GapReason = "reset"    // ids began again: of the store or of the channel, or of a server that took over
+	GapFailover GapReason = "failover" // another server took over: it has what the reader saw, and may lack what came after
 )
 
 func (e *GapError) Error() string {

@@ -46,7 +46,9 @@ func Last(n int) Position { return Position{kind: tail, id: int64(max(n, 0))} }
 
 // Resume starts after a message that was seen before: its id, its global id
 // (0: not known) and the epoch of its store (empty: not known), as
-// Position.ID, GlobalID and Epoch return them.
+// Position.ID, GlobalID and Epoch return them. After a failover of the store
+// such a position begins anew, with a reset: only one that was never taken apart
+// knows what it saw.
 func Resume(id, globalID int64, epoch string) Position {
 	p := Position{id: max(id, 0), seen: max(globalID, 0), mark: parseMark(epoch)}
 	if globalID > 0 {
