@@ -1,0 +1,432 @@
+package integration_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/messagebus-go/messagebus/bus"
+)
+
+// What the tests of faults share: a ledger of what was published, recorders of what
+// subscribers were handed, and a judge who knows both and the promise of package bus.
+
+// faultPatience is how long a test waits for what has to come.
+const faultPatience = 40 * time.Second
+
+// An entry is one publish. Its number is its payload.
+type entry struct {
+	channel      string
+	number       int
+	id           int64
+	err          error
+	began, ended time.Time
+}
+
+// A ledger numbers the messages that a test publishes, and keeps what became of them.
+type ledger struct {
+	mu      sync.Mutex
+	entries []entry // by number - 1
+}
+
+// publish publishes the next number and returns what Publish did.
+func (l *ledger) publish(ctx context.Context, b *bus.Bus, channel string, options ...bus.PublishOption) (int64, error) {
+	l.mu.Lock()
+	number := len(l.entries) + 1
+	l.entries = append(l.entries, entry{channel: channel, number: number, began: time.Now(), err: errStillPublishing})
+	l.mu.Unlock()
+	id, err := b.Publish(ctx, channel, number, options...)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := &l.entries[number-1]
+	e.id, e.err, e.ended = id, err, time.Now()
+	return id, err
+}
+
+var errStillPublishing = fmt.Errorf("the publish has not returned: %w", bus.ErrUnknownOutcome)
+
+// all returns what was published on a channel so far.
+func (l *ledger) all(channel string) []entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(l.entries), func(e entry) bool { return e.channel != channel })
+}
+
+// failures returns the errors of all publishes so far, but for those that are expected.
+func (l *ledger) failures(expected ...error) (unexpected []error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.entries {
+		if e.err != nil && !slices.ContainsFunc(expected, func(want error) bool { return errors.Is(e.err, want) }) {
+			unexpected = append(unexpected, fmt.Errorf("publish %d: %w", e.number, e.err))
+		}
+	}
+	return unexpected
+}
+
+// publishing is a load that goes on until stop is called. Calling it again does nothing.
+type publishing struct {
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+}
+
+// keepPublishing publishes on all channels in turn, from so many goroutines, with a
+// pause after each message. No publish waits for longer than patience.
+func (l *ledger) keepPublishing(t *testing.T, b *bus.Bus, channels []string, publishers int, pause, patience time.Duration) *publishing {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	p := &publishing{cancel: cancel}
+	for i := range publishers {
+		p.work.Go(func() {
+			ticker := time.NewTicker(pause)
+			defer ticker.Stop()
+			for n := i; ; n++ {
+				select {
+				case <-ctx.Done():
+					return
+				case <-ticker.C:
+				}
+				// Not below ctx: what has begun is to end by itself.
+				within, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+				_, _ = l.publish(within, b, channels[n%len(channels)]) // kept in the ledger
+				cancel()
+			}
+		})
+	}
+	t.Cleanup(p.stop)
+	return p
+}
+
+func (p *publishing) stop() {
+	p.cancel()
+	p.work.Wait()
+}
+
+// A sighting is one thing that a subscriber was handed: a message, or a gap.
+type sighting struct {
+	id, globalID int64
+	number       int
+	late         bool
+	gap          *bus.GapError
+	at           time.Time
+}
+
+func (s sighting) String() string {
+	if s.gap != nil {
+		return fmt.Sprintf("[%s %d..%d]", s.gap.Reason, s.gap.After, s.gap.Next)
+	}
+	return fmt.Sprintf("%d(%d)", s.id, s.number)
+}
+
+// A recorder reads one subscription until its test ends.
+type recorder struct {
+	t       *testing.T
+	channel string
+	since   time.Time // it was subscribed then
+	sub     *bus.Subscription
+
+	mu   sync.Mutex
+	seen []sighting
+	more chan struct{} // closed with the next sighting
+}
+
+// record subscribes, to see what is published from now on, and reads.
+func record(t *testing.T, b *bus.Bus, channel string) *recorder {
+	t.Helper()
+	sub, err := b.Subscribe(t.Context(), channel, bus.Latest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &recorder{t: t, channel: channel, since: time.Now(), sub: sub, more: make(chan struct{})}
+	var reading sync.WaitGroup
+	reading.Go(r.read)
+	t.Cleanup(func() { sub.Close(); reading.Wait() })
+	return r
+}
+
+func (r *recorder) read() {
+	for m, err := range r.sub.Messages(context.Background()) {
+		s := sighting{id: m.ID, globalID: m.GlobalID, late: m.Late, at: time.Now()}
+		if !errors.As(err, &s.gap) {
+			if err == nil {
+				err = m.Decode(&s.number)
+			}
+			if err != nil {
+				r.t.Errorf("%s: %v", r.channel, err)
+			}
+		}
+		r.mu.Lock()
+		r.seen = append(r.seen, s)
+		close(r.more)
+		r.more = make(chan struct{})
+		r.mu.Unlock()
+	}
+}
+
+// sightings returns what was seen so far.
+func (r *recorder) sightings() []sighting {
+	seen, _ := r.now()
+	return seen
+}
+
+func (r *recorder) now() ([]sighting, <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.seen), r.more
+}
+
+// await waits until what was seen satisfies done, and ends the test where it never does.
+func (r *recorder) await(what string, done func([]sighting) bool) {
+	r.t.Helper()
+	timeout := time.NewTimer(faultPatience)
+	defer timeout.Stop()
+	for {
+		seen, more := r.now()
+		if done(seen) {
+			return
+		}
+		select {
+		case <-more:
+		case <-timeout.C:
+			r.t.Fatalf("%s: waited %v for %s; saw %v", r.channel, faultPatience, what, seen)
+		}
+	}
+}
+
+// awaitNumber waits for the message with a number.
+func (r *recorder) awaitNumber(number int) {
+	r.t.Helper()
+	r.await(fmt.Sprintf("message %d", number), func(seen []sighting) bool {
+		return slices.ContainsFunc(seen, func(s sighting) bool { return s.gap == nil && s.number == number })
+	})
+}
+
+// gaps returns the gaps that were seen, of some reasons, or of all.
+func (r *recorder) gaps(reasons ...bus.GapReason) (found []*bus.GapError) {
+	for _, s := range r.sightings() {
+		if s.gap != nil && (len(reasons) == 0 || slices.Contains(reasons, s.gap.Reason)) {
+			found = append(found, s.gap)
+		}
+	}
+	return found
+}
+
+// eventually waits for a condition, and ends the test where it does not come true in
+// time. It returns how long it took.
+func eventually(t *testing.T, within time.Duration, what string, condition func() bool) time.Duration {
+	t.Helper()
+	began := time.Now()
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for !condition() {
+		<-again.C
+		if time.Since(began) > within {
+			t.Fatalf("waited %v for %s", within, what)
+		}
+	}
+	return time.Since(began)
+}
+
+// awaitHealth waits until a bus is well, or is not, and returns how long it took.
+func awaitHealth(t *testing.T, b *bus.Bus, within time.Duration, well bool) time.Duration {
+	t.Helper()
+	defer func() {
+		if t.Failed() {
+			t.Logf("health: %+v", b.Health())
+		}
+	}()
+	return eventually(t, within, fmt.Sprintf("health to be well: %v", well), func() bool { return b.Health().OK == well })
+}
+
+// A verdict is what judge counts.
+type verdict struct {
+	acknowledged int // messages that Publish returned an id for
+	lost         int // of them, those that are neither stored nor were seen; each inside a reported gap
+	unknown      int // messages with an unknown outcome
+	unknownSaved int // of them, those that are stored or were seen
+}
+
+// judge publishes a last message on every recorder's channel, waits until each
+// recorder has it, and holds all that was seen against the promise. b must be well, and
+// the store must not have trimmed anything.
+func (l *ledger) judge(t *testing.T, b *bus.Bus, recorders ...*recorder) verdict {
+	t.Helper()
+	total := verdict{}
+	for _, of := range byChannel(recorders) {
+		channel := of[0].channel
+		if _, err := l.publish(t.Context(), b, channel); err != nil {
+			t.Fatalf("the last publish on %s: %v", channel, err)
+		}
+		entries := l.all(channel)
+		for _, r := range of {
+			r.awaitNumber(entries[len(entries)-1].number)
+		}
+		c := court{entries: entries, stored: l.stored(t, b, channel)}
+		for i, r := range of {
+			for _, broken := range c.try(r) {
+				t.Errorf("subscriber %d of %s: %v; it saw %v", i, channel, broken, r.sightings())
+			}
+		}
+		total.add(c.count(of))
+	}
+	return total
+}
+
+func byChannel(recorders []*recorder) map[string][]*recorder {
+	grouped := map[string][]*recorder{}
+	for _, r := range recorders {
+		grouped[r.channel] = append(grouped[r.channel], r)
+	}
+	return grouped
+}
+
+// stored returns the numbers that the store holds of a channel, with their ids; one
+// that it holds twice ends the test.
+func (l *ledger) stored(t *testing.T, b *bus.Bus, channel string) map[int]int64 {
+	t.Helper()
+	messages, err := b.Backlog(t.Context(), channel, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := map[int]int64{}
+	for _, m := range messages {
+		var number int
+		if err := m.Decode(&number); err != nil {
+			t.Fatal(err)
+		}
+		if other, twice := ids[number]; twice {
+			t.Fatalf("%s: message %d is stored twice, as %d and %d", channel, number, other, m.ID)
+		}
+		ids[number] = m.ID
+	}
+	return ids
+}
+
+func (v *verdict) add(other verdict) {
+	v.acknowledged += other.acknowledged
+	v.lost += other.lost
+	v.unknown += other.unknown
+	v.unknownSaved += other.unknownSaved
+}
+
+// A court knows all of one channel but what its subscribers saw.
+type court struct {
+	entries []entry
+	stored  map[int]int64 // number to id
+}
+
+// try returns how the sightings of a subscriber break the promise.
+func (c court) try(r *recorder) (broken []error) {
+	seen := r.sightings()
+	broken = append(c.falseSightings(seen), disorder(seen)...)
+	numbers := map[int]bool{}
+	for _, s := range seen {
+		numbers[s.number] = true
+	}
+	for _, e := range c.entries {
+		id, stored := c.stored[e.number]
+		switch {
+		case numbers[e.number] || e.began.Before(r.since):
+		case stored && !covered(seen, id, e.began, false):
+			broken = append(broken, fmt.Errorf("message %d is stored as %d and never came, in no gap", e.number, id))
+		case e.err == nil && !stored && !covered(seen, e.id, e.ended, true):
+			broken = append(broken, fmt.Errorf("message %d was acknowledged as %d and is lost, in no gap", e.number, e.id))
+		}
+	}
+	return broken
+}
+
+// falseSightings are messages that nobody published, or published otherwise.
+func (c court) falseSightings(seen []sighting) (broken []error) {
+	known := map[int]entry{}
+	for _, e := range c.entries {
+		known[e.number] = e
+	}
+	for _, s := range seen {
+		e, ok := known[s.number]
+		switch {
+		case s.gap != nil:
+		case !ok:
+			broken = append(broken, fmt.Errorf("%v was never published here", s))
+		case e.err == nil && e.id != s.id:
+			broken = append(broken, fmt.Errorf("%v was acknowledged as %d", s, e.id))
+		case e.err != nil && !errors.Is(e.err, bus.ErrUnknownOutcome) && !errors.Is(e.err, bus.ErrQueued):
+			broken = append(broken, fmt.Errorf("%v came, although its publish failed: %w", s, e.err))
+		}
+	}
+	return broken
+}
+
+// disorder are messages that came twice or too late. A reset begins anew.
+func disorder(seen []sighting) (broken []error) {
+	last, numbers := sighting{}, map[int]bool{}
+	for _, s := range seen {
+		switch {
+		case s.gap != nil && s.gap.Reason == bus.GapReset:
+			last, numbers = sighting{}, map[int]bool{}
+			continue
+		case s.gap != nil && s.gap.Reason == bus.GapFailover:
+			last = sighting{} // the other server's global ids may be behind
+			continue
+		case s.gap != nil:
+			continue
+		case numbers[s.number]:
+			broken = append(broken, fmt.Errorf("%v came twice", s))
+		case !s.late && s.globalID <= last.globalID:
+			broken = append(broken, fmt.Errorf("%v with the global id %d came after %v with %d", s, s.globalID, last, last.globalID))
+		}
+		numbers[s.number] = true
+		if !s.late {
+			last = s
+		}
+	}
+	return broken
+}
+
+// covered reports whether a gap tells of the loss of an id. One where ids began again,
+// or where another server took over, tells of all that was published before it was
+// reported and is gone.
+func covered(seen []sighting, id int64, published time.Time, gone bool) bool {
+	return slices.ContainsFunc(seen, func(s sighting) bool {
+		switch {
+		case s.gap == nil:
+			return false
+		case s.gap.Reason == bus.GapReset || s.gap.Reason == bus.GapFailover:
+			return gone && published.Before(s.at) && id > s.gap.After
+		default:
+			return id > s.gap.After && id < s.gap.Next
+		}
+	})
+}
+
+// count is the verdict on what was published on the channel.
+func (c court) count(recorders []*recorder) (v verdict) {
+	somewhere := map[int]bool{}
+	for number := range c.stored {
+		somewhere[number] = true
+	}
+	for _, r := range recorders {
+		for _, s := range r.sightings() {
+			somewhere[s.number] = true
+		}
+	}
+	for _, e := range c.entries {
+		switch {
+		case e.err == nil:
+			v.acknowledged++
+			if !somewhere[e.number] {
+				v.lost++
+			}
+		case errors.Is(e.err, bus.ErrUnknownOutcome):
+			v.unknown++
+			if somewhere[e.number] {
+				v.unknownSaved++
+			}
+		}
+	}
+	return v
+}
