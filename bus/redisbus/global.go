@@ -55,7 +55,7 @@ func (b *Backend) globalBacklog(ctx context.Context, s server, after int64, most
 		if page.State == (driver.State{}) {
 			page.State = state
 		}
-		found, err := b.resolve(ctx, s, pointers, most, page.State.Epoch)
+		found, err := b.resolve(ctx, s, pointers, most, page.State)
 		if err != nil {
 			return page, err
 		}
@@ -99,7 +99,7 @@ func (b *Backend) pointers(ctx context.Context, s server, after int64, most int)
 
 // resolve returns the messages that pointers lead to, in their order, the oldest
 // most of them; 0: all.
-func (b *Backend) resolve(ctx context.Context, s server, pointers []pointer, most int, epoch string) ([]driver.Message, error) {
+func (b *Backend) resolve(ctx context.Context, s server, pointers []pointer, most int, before driver.State) ([]driver.Message, error) {
 	if len(pointers) == 0 {
 		return nil, nil
 	}
@@ -113,18 +113,18 @@ func (b *Backend) resolve(ctx context.Context, s server, pointers []pointer, mos
 	if _, err := pipe.Exec(ctx); err != nil {
 		return nil, err
 	}
-	if asString(now.Val()[0]) != epoch || asInt(now.Val()[1]) < pointers[len(pointers)-1].globalID {
+	if begunAnew(before, asString(now.Val()[0]), asInt(now.Val()[1])) {
 		return nil, errResetMeanwhile
 	}
-	found := make(map[int64]driver.Message, len(pointers))
+	found := make(map[place]driver.Message, len(pointers))
 	for channel, members := range members {
 		for _, m := range decode(channel, members.Val()) {
-			found[m.GlobalID] = m
+			found[place{channel, m.GlobalID}] = m
 		}
 	}
 	messages := make([]driver.Message, 0, len(found))
 	for _, p := range pointers {
-		if m, ok := found[p.globalID]; ok && m.Channel == p.channel {
+		if m, ok := found[place{p.channel, p.globalID}]; ok {
 			messages = append(messages, m)
 		}
 	}
@@ -132,6 +132,21 @@ func (b *Backend) resolve(ctx context.Context, s server, pointers []pointer, mos
 		messages = slices.Clip(messages[:most])
 	}
 	return messages, nil
+}
+
+// begunAnew reports whether the store was reset since a state of it was read. A
+// store without an epoch was not listened to by us, and is given its epoch at any
+// time. The global id is compared with itself and not with pointers, which may be
+// ahead of it for good: they survive where its key alone was lost.
+func begunAnew(before driver.State, epoch string, globalID int64) bool {
+	return before.Epoch != "" && epoch != before.Epoch || globalID < before.GlobalID
+}
+
+// A place is where a message is found. Its global id alone says it only as long as
+// the key that gives global ids is not lost.
+type place struct {
+	channel  string
+	globalID int64
 }
 
 // A span is a range of message ids, with both its ends.
