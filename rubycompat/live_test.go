@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"os"
 	"slices"
@@ -257,9 +258,7 @@ func publishGo(t *testing.T, b *bus.Bus, p parcel) int64 {
 func publishRuby(t *testing.T, r rubyPeer, p parcel) int64 {
 	t.Helper()
 	named := map[string]any{}
-	for name, ids := range p.targets {
-		named[name] = ids
-	}
+	maps.Copy(named, p.targets)
 	if p.site != nil {
 		named["site_id"] = p.site
 	}
@@ -277,10 +276,20 @@ func (p parcel) opened(globalID, id int64) object {
 		"data": parse(json.RawMessage(p.data)), "user_ids": nil, "group_ids": nil, "client_ids": nil,
 	}
 	for name, ids := range p.targets {
-		raw, _ := json.Marshal(ids)
-		seen[name] = parse(raw)
+		seen[name] = asParsed(ids)
 	}
 	return seen
+}
+
+// asParsed gives a list the form that decoded JSON has.
+func asParsed(ids any) any {
+	list := slices.Clone(ids.([]any))
+	for i, id := range list {
+		if n, ok := id.(int); ok {
+			list[i] = number(n)
+		}
+	}
+	return list
 }
 
 // storedSite is nil for channels that belong to every site.

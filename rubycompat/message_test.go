@@ -102,10 +102,17 @@ var conversionRules = map[string]func(op conversion, c members, got object) stri
 		return strings.Join(rest, "; ")
 	},
 	"unreadable-refused": func(_ conversion, _ members, got object) string {
-		return wantError(got, bus.ErrInvalidData)
+		if err, _ := got["error"].(error); errors.Is(err, bus.ErrInvalidData) {
+			return ""
+		}
+		return fmt.Sprintf("%v, want the error %v", got, bus.ErrInvalidData)
 	},
 	"strict-json": func(_ conversion, _ members, got object) string {
-		return wantError(got, new(bus.DecodeError))
+		err, _ := got["error"].(error)
+		if _, undecodable := errors.AsType[*bus.DecodeError](err); undecodable {
+			return ""
+		}
+		return fmt.Sprintf("%v, want a DecodeError", got)
 	},
 	"data-as-stored": func(_ conversion, c members, got object) string {
 		opened, _ := got["opened"].(object)
@@ -126,15 +133,6 @@ func without(o object, name string) object {
 		}
 	}
 	return rest
-}
-
-func wantError(got object, want error) string {
-	err, _ := got["error"].(error)
-	_, decoding := want.(*bus.DecodeError)
-	if _, is := errors.AsType[*bus.DecodeError](err); err != nil && (decoding && is || errors.Is(err, want)) {
-		return ""
-	}
-	return fmt.Sprintf("%v, want the error %T %v", got, want, want)
 }
 
 // memberOf returns the last member of that name as it is written.

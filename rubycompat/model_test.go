@@ -191,7 +191,8 @@ func (m *model) publishStep(s *step, b busSettings) {
 		return
 	}
 	p, refused := m.publication(s.in, b, s.in["data"])
-	queues := !strings.Contains(string(s.in["options"]), `"queue_in_memory":false`)
+	options, _ := s.in.value("options").(object)
+	queues := options["queue_in_memory"] != false
 	switch {
 	case refused:
 		m.announce(s, nil)

@@ -51,7 +51,9 @@ func clientJSON(id string) string {
 	var text strings.Builder
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)
-	_ = encoder.Encode(id) // a string always has a JSON form
+	if err := encoder.Encode(id); err != nil {
+		return err.Error() // a string always has a JSON form
+	}
 	return strings.TrimSuffix(text.String(), "\n")
 }
 

@@ -20,7 +20,7 @@ import (
 //go:embed ruby
 var programs embed.FS
 
-// ErrNoGem: there is no Ruby here, or no gem message_bus.
+// ErrNoGem says that there is no Ruby here, or no gem message_bus.
 var ErrNoGem = errors.New("no Ruby with the gem message_bus")
 
 // Gem returns the version of the gem that peers run with: that of the folder which

@@ -1,6 +1,7 @@
 package rubycompat_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -37,7 +38,26 @@ func newPeer(t *testing.T, on server, settings busSettings) *peer {
 		p.set["clear_every"] = every
 	}
 	p.store, p.reason = on.open(settings)
+	p.reason = cmp.Or(p.reason, unknownName(settings.members, "a bus's", "db", "url_db", "backend_options_db", "site_id_lookup", "clear_every", "set"))
+	for name := range p.set {
+		p.reason = cmp.Or(p.reason, unknownName(members{name: nil}, "a backend's", settable...))
+	}
 	return p
+}
+
+// settable are the attributes of a backend that Go has as well.
+var settable = []string{
+	"max_backlog_size", "max_global_backlog_size", "max_backlog_age", "max_in_memory_publish_backlog", "clear_every",
+}
+
+// unknownName returns a reason where there is a setting that Go does not have.
+func unknownName(settings members, whose string, known ...string) (reason string) {
+	for name := range settings {
+		if !slices.Contains(known, name) {
+			return whose + " " + name
+		}
+	}
+	return ""
 }
 
 // soon is how often a keepalive comes in a story that asks for one.

@@ -175,11 +175,36 @@ func (st *stage) listen(p *peer, s step, sub *bus.Subscription, err error, rende
 	if err != nil {
 		return failed(err)
 	}
+	if !p.isLive() {
+		return failed(fmt.Errorf("no live feed within %v", patience))
+	}
 	l := newListener(st.t, p, sub, render, end)
 	if name := s.in.text("subscriber"); name != "" {
 		st.listeners[name] = l
 	}
 	return object{}
+}
+
+// isLive waits until the feed of a bus is live, as the recorder did. What is published
+// before comes from the backlog, but for what another store announces on this one's
+// pub/sub channel.
+func (p *peer) isLive() bool {
+	retry := time.NewTicker(time.Millisecond)
+	defer retry.Stop()
+	late := time.After(patience)
+	for {
+		down := slices.ContainsFunc(p.root().Health().Reasons, func(reason string) bool {
+			return strings.HasPrefix(reason, "no live feed")
+		})
+		if !down {
+			return true
+		}
+		select {
+		case <-late:
+			return false
+		case <-retry.C:
+		}
+	}
 }
 
 // unsubscribe ends this process's subscriptions of the bus. That is all that Go does:

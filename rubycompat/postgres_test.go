@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -110,7 +111,7 @@ func (s *postgresServer) announced() object {
 		case n.Channel == fenceChannel && n.Payload == fence:
 			return object{"notified": notified}
 		case n.Channel == fenceChannel:
-		case len(n.Channel) > len(largeSuffix) && n.Channel[len(n.Channel)-len(largeSuffix):] == largeSuffix:
+		case strings.HasSuffix(n.Channel, largeSuffix):
 			s.large++
 		default:
 			notified = append(notified, object{"channel": n.Channel, "payload": n.Payload})
@@ -136,6 +137,7 @@ func (s *postgresServer) do(op string, in members) (outcome object, known bool) 
 func (s *postgresServer) script(statements string) {
 	conn := s.connect()
 	defer conn.Close(context.Background())
+	statements = strings.ReplaceAll(statements, "<database>", conn.Config().Database)
 	if _, err := conn.PgConn().Exec(s.t.Context(), statements).ReadAll(); err != nil {
 		s.t.Fatalf("%s: %v", statements, err)
 	}

@@ -5,9 +5,11 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -53,6 +55,15 @@ func (m members) value(name string) any {
 		return parse(raw)
 	}
 	return nil
+}
+
+// String writes the members as they were recorded, in the order of their names.
+func (m members) String() string {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		fmt.Fprintf(&b, " %s: %s", name, m[name])
+	}
+	return b.String()
 }
 
 // text returns a member that is a string; empty where there is none.

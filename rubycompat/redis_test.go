@@ -42,14 +42,19 @@ const fenceChannel = "rubycompat-fence"
 func newRedisServer(t *testing.T, _ *story) server {
 	t.Helper()
 	s := &redisServer{t: t, server: stores.Redis(t), clients: map[int]*redis.Client{}}
-	s.watch = s.client(0).PSubscribe(t.Context(), "_message_bus_*", fenceChannel)
+	s.subscribe()
 	t.Cleanup(func() { s.watch.Close() })
+	return s
+}
+
+// subscribe opens the connection that hears what is announced.
+func (s *redisServer) subscribe() {
+	s.watch = s.client(0).PSubscribe(s.t.Context(), "_message_bus_*", fenceChannel)
 	for range 2 {
-		if _, err := s.watch.Receive(t.Context()); err != nil {
-			t.Fatal(err)
+		if _, err := s.watch.Receive(s.t.Context()); err != nil {
+			s.t.Fatal(err)
 		}
 	}
-	return s
 }
 
 func (s *redisServer) client(db int) *redis.Client {
@@ -107,6 +112,10 @@ func (s *redisServer) do(op string, in members) (outcome object, known bool) {
 	case "redis":
 		args, _ := in.value("args").([]any)
 		s.command(db, args...)
+		if fmt.Sprint(args[0]) == "CLIENT" { // our own connection may be among those that were cut
+			s.watch.Close()
+			s.subscribe()
+		}
 		return object{}, true
 	case "keys":
 		return object{"keys": s.keys(db)}, true

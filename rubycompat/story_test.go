@@ -126,13 +126,28 @@ func replayStories(t *testing.T, recording string, postgres bool, start func(*te
 			case len(asWanted) > 0 && excepted:
 				t.Fatalf("%s\nnot by the rule %s (%s)\n%s", s.what, e.Rule, rulesText(e), strings.Join(asWanted, "\n"))
 			case len(asWanted) > 0:
-				t.Fatalf("%s\n%s", s.what, strings.Join(asWanted, "\n"))
+				t.Fatalf("%s\n%s%s", s.what, strings.Join(asWanted, "\n"), hint(s, got, postgres))
 			case excepted && len(asRecorded) == 0:
 				t.Fatal("it comes out as recorded; take it out of golden/differences.json")
 			}
 			count(recording, e.Rule)
 		})
 	}
+}
+
+// hint names the rules by which a result would be right.
+func hint(s *story, got result, postgres bool) string {
+	var fit []string
+	for name, rule := range storyRules {
+		if rule.about(s) && name != "ruby-only" && len(rule.amended(s, postgres).deviations(got)) == 0 {
+			fit = append(fit, name)
+		}
+	}
+	if len(fit) == 0 {
+		return ""
+	}
+	slices.Sort(fit)
+	return "\nit would be right by the rule " + strings.Join(fit, " or ")
 }
 
 func rulesText(e exception) string { return rules[e.Rule] + "; " + e.Why }
@@ -189,11 +204,12 @@ func (s *story) deviations(got result) []string {
 }
 
 func (st step) describe() string {
-	text, _ := json.Marshal(st.in)
-	if len(text) > 200 {
-		text = append(text[:200], "…"...)
+	const most = 200
+	text := st.op + st.in.String()
+	if len(text) > most {
+		return text[:most] + "…"
 	}
-	return st.op + " " + string(text)
+	return text
 }
 
 func (st step) deviations(got object) []string {
