@@ -101,8 +101,8 @@ func outcome(err error, late bool) error {
 	switch {
 	case isCode(err, readOnlyTransaction):
 		return fmt.Errorf("%w: %w", driver.ErrReadOnly, err)
-	case pgconn.SafeToRetry(err), errors.As(err, &unsent):
-		return err
+	case pgconn.SafeToRetry(err) && !errors.Is(err, pgconn.ErrConnClosed), errors.As(err, &unsent):
+		return err // not sent; of a connection that broke while it answered pgx says so too
 	case errors.As(err, &answer) && !(endsSession(answer) && (late || isConnectionError(answer))):
 		return err
 	}

@@ -34,15 +34,16 @@ func Schema() string { return schemaSQL }
 // takes it back. See the package documentation for what it does not change.
 func OrderingTrigger() string { return orderingSQL }
 
-// statement prepares an embedded file for the server: the comments stay here.
+// statement prepares an embedded file for the server: comments stay here.
 func statement(text string) string {
-	var lines []string
+	var b strings.Builder
 	for line := range strings.Lines(text) {
-		if !strings.HasPrefix(line, "--") {
-			lines = append(lines, line)
+		line, _, _ = strings.Cut(line, "--")
+		if line = strings.TrimSpace(line); line != "" {
+			b.WriteString(line + "\n")
 		}
 	}
-	return strings.Join(lines, "")
+	return b.String()
 }
 
 // withTable runs request, and once more after it created the table if the table

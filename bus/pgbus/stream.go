@@ -101,11 +101,13 @@ func keepAlive(conn net.Conn) {
 	}
 }
 
-// disconnect tells the server, within a second.
+// disconnect tells the server, within a second. Where pgx has broken with it
+// before, it may still be waiting for the server's last word: not any longer.
 func disconnect(conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	_ = conn.Close(ctx) // it is closed in any case
+	_ = conn.Close(ctx) // closed in any case
+	_ = conn.PgConn().Conn().Close()
 }
 
 func (s *stream) listen(ctx context.Context) error {

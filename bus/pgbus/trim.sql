@@ -6,6 +6,9 @@
 -- Scans begin at $7, which was swept before, or above what the global limit
 -- removes: below there may be any number of dead rows that a long transaction
 -- elsewhere keeps from being cleaned up. One publish in 1024 begins at the bottom.
+--
+-- Channel and id are compared as one, since that leaves the planner the index on
+-- both only: it knows too little of these parameters to choose well.
 WITH published AS (
 	SELECT id, id - greatest($4::bigint, $6::bigint) AS floor, id - $6::bigint AS top,
 		CASE id % 1024 WHEN 0 THEN 0 ELSE $7::bigint END AS swept
@@ -18,18 +21,19 @@ WITH published AS (
 )
 DELETE FROM message_bus
 WHERE (SELECT count(*) FROM swept) >= 0 -- that comes first
-AND channel = $1::text AND id > (SELECT floor FROM published) AND id <= (
+AND (channel, id) > ($1::text, (SELECT floor FROM published))
+AND (channel, id) <= ($1::text, (
 	SELECT least(top, greatest(
 		coalesce((
 			SELECT young.id - 1 FROM message_bus AS young
-			WHERE channel = $1::text AND young.id > published.floor
+			WHERE (channel, young.id) > ($1::text, published.floor) AND (channel, young.id) <= ($1::text, published.id)
 			AND added_at > clock_timestamp()::timestamp - make_interval(secs => $5::float8)
-			ORDER BY young.id LIMIT 1
+			ORDER BY channel, young.id LIMIT 1
 		), top),
 		(
 			SELECT extra.id FROM message_bus AS extra
-			WHERE channel = $1::text AND extra.id > published.floor AND extra.id <= published.id
-			ORDER BY extra.id DESC OFFSET $3::bigint LIMIT 1
+			WHERE (channel, extra.id) > ($1::text, published.floor) AND (channel, extra.id) <= ($1::text, published.id)
+			ORDER BY channel DESC, extra.id DESC OFFSET $3::bigint LIMIT 1
 		)
 	)) FROM published
-)
+))

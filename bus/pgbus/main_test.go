@@ -1,0 +1,9 @@
+package pgbus
+
+import (
+	"testing"
+
+	"github.com/messagebus-go/messagebus/bus/internal/leakcheck"
+)
+
+func TestMain(m *testing.M) { leakcheck.Main(m) }
