@@ -116,11 +116,11 @@ func TestState_ReadsWhatTheServerIs(t *testing.T) {
 func TestParsePointer_ReadsAsTheGemDoes(t *testing.T) {
 	t.Parallel()
 	for member, want := range map[string]pointer{
-		"3|/a":         {9, 3, "/a"},
-		"3|/a$|$site":  {9, 3, "/a$|$site"},
-		"3|":           {9, 3, ""},
-		"garbage":      {9, 0, ""},
-		" 12x|/a|b|/c": {9, 12, "/a|b|/c"},
+		"3|/a":        {9, 3, "/a"},
+		"3|/a$|$site": {9, 3, "/a$|$site"},
+		"3|":          {9, 3, ""},
+		"garbage":     {9, 0, ""},
+		"12x|/a|b|/c": {9, 12, "/a|b|/c"},
 	} {
 		if got := parsePointer(member, 9); got != want {
 			t.Errorf("%q: %+v, want %+v", member, got, want)

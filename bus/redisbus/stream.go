@@ -70,12 +70,10 @@ func (b *Backend) Listen(ctx context.Context) (driver.Stream, error) {
 		return nil, err
 	}
 	if err := s.subscribe(ctx, b.names.pubsub); err != nil {
-		s.end(err)
-		return nil, err
+		return nil, s.end(err)
 	}
 	if !b.adopt(s) {
-		s.end(driver.ErrClosed)
-		return nil, driver.ErrClosed
+		return nil, s.end(driver.ErrClosed)
 	}
 	return s, nil
 }
