@@ -418,3 +418,50 @@ func TestRedis_ResetLeavesOtherKeysAlone(t *testing.T) {
 		t.Errorf("state %+v, %v; before %+v", after, err, before)
 	}
 }
+
+func TestRedis_FailoverEndsTheFeedAndChangesTheTimeline(t *testing.T) {
+	t.Parallel()
+	group := stores.Sentinel(t)
+	peer := redisPeer(t, group.Client(t), &redisbus.Options{WaitReplicas: 2})
+	feed, err := peer.Listen(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer feed.Close()
+	stored, err := peer.Publish(t.Context(), "/a", []byte(`"before"`), redisLimits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := peer.State(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	group.Failover()
+	for err == nil {
+		_, err = feed.Next(t.Context())
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	after := awaitMaster(ctx, t, peer)
+	if after.Timeline == before.Timeline || after.Epoch != before.Epoch || after.GlobalID != stored.GlobalID {
+		t.Errorf("state %+v after the failover, %+v before: want another timeline, and what was replicated", after, before)
+	}
+}
+
+// awaitMaster waits until the client has found a server that takes writes.
+func awaitMaster(ctx context.Context, t *testing.T, peer *redisbus.Backend) driver.State {
+	t.Helper()
+	retry := time.NewTicker(50 * time.Millisecond)
+	defer retry.Stop()
+	for {
+		state, err := peer.State(ctx)
+		if err == nil && !state.ReadOnly {
+			return state
+		}
+		select {
+		case <-retry.C:
+		case <-ctx.Done():
+			t.Fatalf("no master was found: %+v, %v", state, err)
+		}
+	}
+}
