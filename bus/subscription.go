@@ -41,6 +41,7 @@ type Subscription struct {
 	queue   []item   // live
 	queued  int      // bytes in queue
 	recent  recentIDs
+	readTo  int64 // global id up to which page goes
 }
 
 // Subscribe subscribes to channel, and asks the store once where the channel
@@ -282,6 +283,7 @@ func (s *Subscription) push(it item) {
 func (s *Subscription) follow(it item) {
 	switch {
 	case s.behind:
+		s.keep(it)
 	case it.mark != s.tail.mark:
 		s.fallBehind() // the feed and the backlog are of two lives of the store
 	case it.at.GlobalID <= s.tail.seen: // was read from the backlog, or comes late
@@ -300,6 +302,7 @@ func (s *Subscription) follow(it item) {
 func (s *Subscription) enqueue(it item) {
 	if len(s.queue) >= maxQueued || len(s.queue) > 0 && s.queued+it.size > maxQueuedBytes {
 		s.fallBehind()
+		s.keep(it)
 		return
 	}
 	s.queue = append(s.queue, it)
@@ -311,9 +314,12 @@ func (s *Subscription) enqueue(it item) {
 }
 
 // keep is for a reader that is behind: it will read a live item from the
-// backlog, unless its position is past the item already. s.mu must be held.
+// backlog, unless what it has read goes past the item already. s.mu must be held.
 func (s *Subscription) keep(it item) {
-	if it.at.GlobalID <= s.pos.seen && len(s.page) < maxPage+maxQueued && s.lacks(it) {
+	if it.at.GlobalID > max(s.pos.seen, s.readTo) || !it.late() && !s.lacks(it) {
+		return
+	}
+	if len(s.page) < maxPage+maxQueued {
 		s.page = append(s.page, it.madeLate())
 		s.signal()
 	}
@@ -333,9 +339,14 @@ func (s *Subscription) remember(part stretch) {
 	}
 }
 
-// fallBehind drops what is queued: the backlog has it. s.mu must be held.
+// fallBehind drops what is queued: the backlog has it, but for what came late.
+// s.mu must be held.
 func (s *Subscription) fallBehind() {
+	live := s.queue
 	s.behind, s.queue, s.queued = true, nil, 0
+	for _, it := range live {
+		s.keep(it)
+	}
 	s.core.traceBehind(s.channel)
 	s.signal()
 }
@@ -367,26 +378,24 @@ func (s *Subscription) catchUp(ctx context.Context) error {
 	if err == nil {
 		s.remember(part)
 	}
-	live := s.queue
-	s.queue, s.queued = nil, 0
 	switch {
 	case err != nil:
-		s.behind = true
+		s.fallBehind()
 		return err
 	case s.ended:
 	case part.more:
-		s.behind = true
 		s.handOver(part)
+		s.fallBehind()
 	default:
 		s.handOver(part)
-		s.join(live)
+		s.join()
 	}
 	return nil
 }
 
 // handOver makes part the next to be handed out. s.mu must be held.
 func (s *Subscription) handOver(part stretch) {
-	s.page, s.tail = part.items, part.end
+	s.page, s.tail, s.readTo = part.items, part.end, part.end.seen
 	if len(part.items) == 0 {
 		s.pos = part.end
 	}
@@ -394,7 +403,9 @@ func (s *Subscription) handOver(part stretch) {
 
 // join queues what came live during a read, unless it came too fast or was
 // interrupted. s.mu must be held.
-func (s *Subscription) join(live []item) {
+func (s *Subscription) join() {
+	live := s.queue
+	s.queue, s.queued = nil, 0
 	for _, it := range live {
 		s.follow(it)
 	}
