@@ -1,0 +1,132 @@
+package history
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/messagebus-go/messagebus/bus"
+)
+
+// A walk is the way of one reader through the lives of the store: in which of them it
+// can have been at each of its sightings.
+type walk struct {
+	*judge
+
+	reader *Reader
+	start  span
+	at     []span // by sighting
+	seen   map[int]bool
+	least  int64 // the first id that came to a reader who began with what there was
+}
+
+// walk finds the lives: a reader never goes back to an earlier one, what was published
+// in one life is not read in one before, and what a wipe took is not read after it.
+func (j *judge) walk(r *Reader) (*walk, error) {
+	w := &walk{judge: j, reader: r, at: make([]span, len(r.Sightings)), seen: map[int]bool{}}
+	w.start = span{j.ended(r.Start.Began), j.begun(r.Start.Returned)}
+	life := w.start.first
+	for i, s := range r.Sightings {
+		if s.Gap == nil && s.Err == nil && s.Number >= 1 && s.Number <= len(j.publishes) {
+			w.seen[s.Number] = true
+			life = max(life, j.lives[s.Number-1].first)
+		}
+		w.at[i].first = life
+	}
+	life = len(j.breaks)
+	for i := len(r.Sightings) - 1; i >= 0; i-- {
+		s := r.Sightings[i]
+		life = min(life, j.begun(s.At))
+		if w.seen[s.Number] && s.Gap == nil {
+			life = min(life, j.survives(j.lives[s.Number-1].last))
+		}
+		if w.at[i].last = life; life < w.at[i].first {
+			return nil, fmt.Errorf("sighting %d, %v: it is of the lives up to %d of the store, and came after one of life %d", i, s, life, w.at[i].first)
+		}
+	}
+	w.least = w.firstSeen()
+	return w, nil
+}
+
+// firstSeen is where the backlog began for a reader who asked for all there was.
+func (w *walk) firstSeen() int64 {
+	for _, s := range w.reader.Sightings {
+		if s.Gap == nil {
+			return w.reader.id(s.ID, s.GlobalID)
+		}
+	}
+	return math.MaxInt64
+}
+
+// inScope reports whether the reader asked for a message.
+func (w *walk) inScope(p *Publish) bool {
+	start, id := w.reader.Start, w.reader.id(p.ID, p.GlobalID)
+	switch lives := w.lives[p.Number-1]; {
+	case p.Began > start.Returned:
+		return true
+	case start.Latest || lives.first < w.start.last:
+		return false // or perhaps not
+	case start.ID == 0:
+		return id > w.least // what was trimmed before is no loss of this reader
+	default:
+		return id > start.ID
+	}
+}
+
+// An excuse is why a reader need not have seen a message.
+type excuse int
+
+const (
+	unexcused excuse = iota
+	trimmed          // it was told that the message may be trimmed
+	broke            // it was told of the break that may have taken the message
+)
+
+// excuse looks in each life in which the message can have been stored.
+func (w *walk) excuse(p *Publish) excuse {
+	lives := w.lives[p.Number-1]
+	for life := lives.first; life <= lives.last; life++ {
+		for i, s := range w.reader.Sightings {
+			if s.Gap == nil || p.Began > s.At {
+				continue
+			}
+			if why := w.covers(s.Gap, w.around(i), life, w.reader.id(p.ID, p.GlobalID)); why != unexcused {
+				return why
+			}
+		}
+	}
+	return unexcused
+}
+
+// around is from the earliest life before a gap to the latest after it.
+func (w *walk) around(i int) span {
+	s := span{w.start.first, w.at[i].last}
+	if i > 0 {
+		s.first = w.at[i-1].first
+	}
+	return s
+}
+
+// covers reports whether a gap, between two lives, tells of the loss of an id in one.
+func (w *walk) covers(gap *bus.GapError, between span, life int, id int64) excuse {
+	if life < between.first || life > between.last {
+		return unexcused
+	}
+	inside := id > gap.After && id < gap.Next
+	switch gap.Reason {
+	case bus.GapReset:
+		leaving := life < between.last && (id > gap.After || life > between.first)
+		entering := life > between.first && id < gap.Next
+		if leaving || entering {
+			return broke
+		}
+	case bus.GapFailover:
+		if inside || life < between.last && id > gap.After {
+			return broke
+		}
+	case bus.GapTrimmed, bus.GapPossible:
+		if inside {
+			return trimmed
+		}
+	}
+	return unexcused
+}
