@@ -43,7 +43,7 @@ func TestPublish_SaysWhatBecameOfIt(t *testing.T) {
 				}
 			})
 			err := publish(b)
-			if test.want == plain {
+			if errors.Is(test.want, plain) {
 				if err == nil || errors.Is(err, driver.ErrUnknownOutcome) || errors.Is(err, driver.ErrReadOnly) {
 					t.Errorf("publish: %v, want an error that means that nothing was stored", err)
 				}

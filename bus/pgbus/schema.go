@@ -5,6 +5,7 @@ import (
 	_ "embed" // for the statements
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -91,13 +92,5 @@ const (
 // isCode reports whether err is an answer of the server with one of these codes.
 func isCode(err error, codes ...string) bool {
 	var answer *pgconn.PgError
-	if !errors.As(err, &answer) {
-		return false
-	}
-	for _, code := range codes {
-		if answer.Code == code {
-			return true
-		}
-	}
-	return false
+	return errors.As(err, &answer) && slices.Contains(codes, answer.Code)
 }
