@@ -94,7 +94,8 @@ func (src source) stretch(from Position, found judgement, page driver.Page, stat
 	part := stretch{end: src.end(from, found, page, state), lastID: page.LastID, read: page.Messages, above: src.above(from, found, page)}
 	messages := unseen(page.Messages, found.seen)
 	if from.kind == latest {
-		messages = nil
+		// What is above the position comes by the feed.
+		messages, part.read = nil, upTo(page.Messages, part.end.seen)
 	}
 	if found.reason != "" {
 		part.items = append(part.items, src.gap(from, found.reason, messages, part.end))
@@ -145,6 +146,11 @@ func unseen(messages []driver.Message, seen int64) []driver.Message {
 		return nil
 	}
 	return messages[first:]
+}
+
+// upTo returns the messages with global ids up to id.
+func upTo(messages []driver.Message, id int64) []driver.Message {
+	return messages[:len(messages)-len(unseen(messages, id))]
 }
 
 // gap is the item that tells a reader at from of a loss before messages or,
@@ -208,6 +214,7 @@ func (s *Subscription) takeOver(page driver.Page, state driver.State) {
 		return
 	}
 	part := s.stretch(s.tail, found, page, state)
+	part.items = slices.DeleteFunc(part.items, func(it item) bool { return it.message != nil && s.hasRead(it) })
 	s.remember(part)
 	for _, it := range part.items {
 		if !s.behind {
