@@ -64,6 +64,9 @@ func TestAuthorize_RefusedChannelsAreLeftOutAndNamed(t *testing.T) {
 	if got := w.Header().Get("Message-Bus-Refused"); got != "%2Finternal%2Fx, %2Fstaff%2C%20%C3%A9%2B, %2Fpanic" {
 		t.Errorf("refused %s", got)
 	}
+	if w := pollOnce(t, h, `{"/panic\u0000":0}`); w.Code != http.StatusBadRequest || len(traced) != 3 {
+		t.Errorf("somebody was asked about a name that is none: %d %s", w.Code, w.Body)
+	}
 	if len(traced) != 3 || traced[1] != "me /staff, é+: not staff" {
 		t.Errorf("traced %q", traced)
 	}

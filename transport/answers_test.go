@@ -27,3 +27,26 @@ func TestClient_RequestWithoutChunksGetsOneAnswer(t *testing.T) {
 		t.Errorf("%d answers: %s", len(b.parts), b.parts)
 	}
 }
+
+func TestClient_TakesWhatCameDuringItsReadThoughItIsToEnd(t *testing.T) {
+	t.Parallel()
+	table := newTable()
+	c := &client{
+		h:       &Handler{options: Options{Limits: LimitOptions{MaxQueuedBytes: defaultMaxQueuedBytes}}},
+		encoder: chunkEncoder{}, worker: newWorker(nil, 0), state: reading,
+		subs: []subscription{{channel: "/a"}},
+	}
+	c.subs[0].client = c
+	table.add(c)
+	f := &frame{passage: passage{id: 2, gid: 2}, channel: "/a", data: []byte("2")}
+	e := table.offer("/a", f, func(s *subscription) { c.offer(queued{frame: f, sub: s}) })
+	e.pass(f)
+	c.end(Stopped)
+	c.settle(&digest{spots: make([]spot, 1)}, nil)
+	c.start("")
+	var b batch
+	c.take(&b)
+	if len(b.parts) != 3 || !b.last || string(b.parts[1]) != string(chunkEncoder{}.part([]byte(emptyArray))) {
+		t.Errorf("%q", b.parts)
+	}
+}

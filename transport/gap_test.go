@@ -190,6 +190,29 @@ func (s *rangesStore) Read(ctx context.Context, ranges []driver.Range) (driver.S
 	return s.Backend.Read(ctx, ranges)
 }
 
+func TestWithheld_MessagesAreToldAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := bustest.NewStore(t)
+		r := newRigOn(t, store, &transport.Options{Identify: byHeaders})
+		r.handler.IndexFrom(1)
+		p := r.poll("me", "/a=0&/b=0&/c=0&/d=0", "X-User: 8").head()
+		p.want(noMessages)
+		for i, channel := range []string{"/a", "/b", "/c", "/d"} {
+			r.publish(channel, i)
+			p.want("[" + message(1+i, channel, fmt.Sprint(i)) + "]")
+		}
+		forSeven := bus.ToUsers(bus.IntID(7))
+		r.publish("/a", "x", forSeven)
+		r.publish("/b", "x", forSeven)
+		r.publish("/b", "for all")
+		_, err := store.Publish(t.Context(), "/c", []byte("{"), driver.Limits{MaxSize: 9, MaxGlobalSize: 9, MaxAge: time.Hour, ClearEvery: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.want("["+message(7, "/b", `"for all"`)+"]", "["+status(`{"/a":5,"/c":8}`)+"]", "")
+	})
+}
+
 func TestWithheld_MessagesMoveThePositionsOfThoseTheyAreNotFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := bustest.NewStore(t)

@@ -85,6 +85,19 @@ func TestTable_MessageThatDoesNotFollowIsOfferedToAll(t *testing.T) {
 	}
 }
 
+func TestTable_UndecodableMessageIsOfferedToNobodyAndFollowedByOthers(t *testing.T) {
+	t.Parallel()
+	table, who := crowd(100)
+	offered(t, table, who, &bus.Message{ID: 1, GlobalID: 1})
+	skipped := &frame{passage: passage{id: 2, gid: 2}, skip: true}
+	e := table.offer("/a", skipped, func(*subscription) { t.Error("it is offered") })
+	e.pass(skipped)
+	next := &bus.Message{ID: 3, GlobalID: 3, Prev: 2, UserIDs: []bus.ID{bus.IntID(7)}}
+	if n := len(offered(t, table, who, next)); n != 1 {
+		t.Errorf("the next message is offered to %d", n)
+	}
+}
+
 func TestTable_IndexKnowsWhoComesAndGoes(t *testing.T) {
 	t.Parallel()
 	rnd := rand.New(rand.NewPCG(1, 2))

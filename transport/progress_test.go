@@ -1,6 +1,7 @@
 package transport_test
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/messagebus-go/messagebus/transport"
+	"github.com/messagebus-go/messagebus/transport/transporttest"
 )
 
 const longPart = 200_000
@@ -89,4 +91,44 @@ func TestStream_HTTP2PeerThatTakesLongGetsAll(t *testing.T) {
 			t.Fatalf("after %d bytes: %v", got, err)
 		}
 	}
+}
+
+// wrapped is a rig whose handler cannot take connections over.
+func wrapped(t *testing.T, opts *transport.Options) *rig {
+	t.Helper()
+	r := newRig(t, opts)
+	r.server = transporttest.NewServer(t, hide(r.handler))
+	return r
+}
+
+func TestStream_PeerOfAWrappedWriterThatTakesLongGetsAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := wrapped(t, &transport.Options{LongPoll: transport.LongPollOptions{Hold: time.Hour}})
+		p := r.poll("me", "/a=0").head()
+		p.want(noMessages)
+		r.publish("/a", strings.Repeat("x", longPart))
+		step := make([]byte, 16<<10)
+		for n := 0; n < longPart; n += len(step) {
+			<-time.After(4 * time.Second)
+			if _, err := io.ReadFull(p.in, step[:min(len(step), longPart-n)]); err != nil {
+				t.Fatalf("after %d bytes: %v", n, err)
+			}
+		}
+	})
+}
+
+func TestShutdown_EndsAWriteOfAWrappedWriterThatIsStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := wrapped(t, slowOptions(1<<20))
+		p := r.poll("me", "/a=0").head()
+		p.want(noMessages)
+		r.publish("/a", strings.Repeat("x", longPart))
+		synctest.Wait() // it is being written
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		if err := r.handler.Shutdown(ctx); err == nil || time.Since(start) > time.Second {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+	})
 }

@@ -206,13 +206,20 @@ func (w hidden) SetWriteDeadline(at time.Time) error {
 	return http.NewResponseController(w.ResponseWriter).SetWriteDeadline(at)
 }
 
+func (w hidden) SetReadDeadline(at time.Time) error {
+	return http.NewResponseController(w.ResponseWriter).SetReadDeadline(at)
+}
+
 func hide(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(hidden{w}, r) })
 }
 
 func TestStream_OneChunkAPartWhereTheConnectionCannotBeTakenOver(t *testing.T) {
 	t.Parallel()
-	s := listen(t, &transport.Options{LongPoll: transport.LongPollOptions{Hold: 300 * time.Millisecond}}, hide, (*httptest.Server).Start)
+	s := listen(t, &transport.Options{
+		LongPoll: transport.LongPollOptions{Hold: 600 * time.Millisecond},
+		Limits:   transport.LimitOptions{ReadTimeout: 200 * time.Millisecond}, // is not the hold's
+	}, hide, (*httptest.Server).Start)
 	p := send(t, s.dial(t), request("/message-bus/me/poll", "/a=0")).head()
 	p.want(noMessages)
 	for i := range 5 {
