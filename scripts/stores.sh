@@ -41,6 +41,6 @@ conformance() { # STORE VERSION...
 case ${1:-} in
 conformance) conformance "${@:2}" ;;
 faults) run 'Fault' ./integration -count="${COUNT:-1}" -timeout 0 ;;
-soak) MESSAGEBUS_SOAK=${DURATION:-60s} run 'Soak' ./integration -timeout 0 ;;
+soak) MESSAGEBUS_SOAK=${DURATION:-60s} run 'FaultHistory' ./integration -timeout 0 ;;
 *) fail 'usage: scripts/stores.sh conformance STORE [VERSION...] | faults | soak' ;;
 esac
