@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/messagebus-go/messagebus/bus"
+)
+
+const fewChannels = 10
+
+// catchingUp cuts the feed of a bus with many subscriptions while a message is
+// published on each of their channels.
+func catchingUp() experiment {
+	return experiment{
+		name: "catch-up",
+		figures: []figure{
+			{name: "round trips of a reconnect, 1,000 channels", unit: "", beside: "of one with 10 channels", target: target{atMost: 1}},
+			{name: "from the cut to the last of 1,000 missed messages", unit: "ms", beside: "of 10 (both wait 5 to 55 ms by chance)"},
+		},
+		prepare: func(ctx context.Context, tb testing.TB, s store, size scale) (run, error) {
+			tb.Helper()
+			many, err := newMissing(ctx, tb, s, first, size.channels)
+			if err != nil {
+				return nil, err
+			}
+			some, err := newMissing(ctx, tb, s, second, fewChannels)
+			if err != nil {
+				return nil, err
+			}
+			return func(ctx context.Context) ([]pair, error) {
+				ours, err := many.cut(ctx, s)
+				if err != nil {
+					return nil, err
+				}
+				other, err := some.cut(ctx, s)
+				return []pair{{ours.turns, other.turns}, {ours.milliseconds, other.milliseconds}}, err
+			}, nil
+		},
+	}
+}
+
+// missing is a bus that misses a message on each of its channels.
+type missing struct {
+	in            place
+	turns         *turns
+	subscriptions []*bus.Subscription
+}
+
+// reconnect is what it took to have them all.
+type reconnect struct{ turns, milliseconds float64 }
+
+func newMissing(ctx context.Context, tb testing.TB, s store, in place, channels int) (*missing, error) {
+	tb.Helper()
+	m := &missing{in: in, turns: &turns{}}
+	mb := newBus(tb, s.open(tb, in, subscribers, m.turns))
+	var err error
+	m.subscriptions, err = subscribeAll(ctx, mb, channels)
+	return m, err
+}
+
+func (m *missing) cut(ctx context.Context, s store) (reconnect, error) {
+	begin, before := time.Now(), m.turns.n.Load()
+	if err := s.cutFeeds(ctx, m.in, len(m.subscriptions)); err != nil {
+		return reconnect{}, err
+	}
+	for _, sub := range m.subscriptions {
+		if _, err := sub.Next(ctx); err != nil {
+			return reconnect{}, err
+		}
+	}
+	took := time.Since(begin)
+	return reconnect{float64(m.turns.n.Load() - before), float64(took.Microseconds()) / 1000}, nil
+}

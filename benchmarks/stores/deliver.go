@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"testing"
+)
+
+// delivering times the way from before Publish to after the Next of a subscription in
+// another process, and beside it that of the same bytes from the client library to
+// the client library: announced and not stored, and stored as a bus does it.
+func delivering() experiment {
+	const (
+		announced = "announced by the client library and not stored, heard by it"
+		stored    = "the same request by the client library, heard by it"
+	)
+	return experiment{
+		name: "deliver",
+		figures: []figure{
+			{name: "publish to Next in another process, p50", unit: "µs", beside: announced, target: target{atMost: 1.2}},
+			{name: "publish to Next in another process, p99", unit: "µs", beside: announced, target: target{atMost: 1.5}},
+			{name: "publish to Next in another process, p50", unit: "µs", beside: stored},
+			{name: "publish to Next in another process, p99", unit: "µs", beside: stored},
+		},
+		prepare: func(ctx context.Context, tb testing.TB, s store, size scale) (run, error) {
+			tb.Helper()
+			mb, other := newBus(tb, s.open(tb, first, 1, nil)), s.bare(tb, 1)
+			listener, err := startPeer(ctx, tb, s)
+			if err != nil {
+				return nil, err
+			}
+			now := func() string { return strconv.FormatInt(timed(), 10) }
+			ways := []func(context.Context) error{
+				func(ctx context.Context) error {
+					_, err := mb.Publish(ctx, publishChannel, timed())
+					return err
+				},
+				func(ctx context.Context) error {
+					return other.announce(ctx, "1|1|"+publishChannel+"|"+envelope(now()))
+				},
+				func(ctx context.Context) error { return other.publish(ctx, envelope(now())) },
+			}
+			return func(ctx context.Context) ([]pair, error) {
+				took, err := timeThem(ctx, listener, size.timed, ways)
+				if err != nil {
+					return nil, err
+				}
+				ours, announced, stored := took[0], took[1], took[2]
+				p50, p99 := len(ours)/2, len(ours)*99/100
+				return []pair{
+					{ours[p50], announced[p50]}, {ours[p99], announced[p99]},
+					{ours[p50], stored[p50]}, {ours[p99], stored[p99]},
+				}, nil
+			}, nil
+		},
+	}
+}
+
+// timeThem sends single messages each way, by turns, and returns the times in
+// microseconds in ascending order.
+func timeThem(ctx context.Context, listener *peerProcess, messages int, ways []func(context.Context) error) ([][]float64, error) {
+	took := make([][]float64, len(ways))
+	for range messages {
+		for i, send := range ways {
+			if err := send(ctx); err != nil {
+				return nil, err
+			}
+			nanoseconds, err := listener.readNumber()
+			if err != nil {
+				return nil, err
+			}
+			took[i] = append(took[i], nanoseconds/1000)
+		}
+	}
+	for _, times := range took {
+		slices.Sort(times)
+	}
+	return took, nil
+}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/messagebus-go/messagebus/bus"
+)
+
+// flooding compares a loop over Next with one over what the client library receives,
+// of messages that come as fast as the server can send them.
+func flooding() experiment {
+	return experiment{
+		name: "flood",
+		figures: []figure{{
+			name: "one subscriber in a flood", unit: "messages/s",
+			beside: "the loop of the client library alone", target: target{atLeast: 0.8},
+		}},
+		prepare: func(ctx context.Context, tb testing.TB, s store, size scale) (run, error) {
+			tb.Helper()
+			sub, err := newBus(tb, s.open(tb, first, 1, nil)).Subscribe(ctx, floodChannel(0), bus.Latest())
+			if err != nil {
+				return nil, err
+			}
+			heard, err := s.bare(tb, 1).listen(ctx)
+			if err != nil {
+				return nil, err
+			}
+			tb.Cleanup(heard.close)
+			return func(ctx context.Context) ([]pair, error) {
+				ours, err := floodRate(ctx, s, first, size.messages, func() error {
+					_, err := sub.Next(ctx)
+					return err
+				})
+				if err != nil {
+					return nil, err
+				}
+				other, err := floodRate(ctx, s, second, size.messages, func() error {
+					_, err := heard.next(ctx)
+					return err
+				})
+				return []pair{{ours, other}}, err
+			}, nil
+		},
+	}
+}
+
+// floodRate returns the rate from the first message of a flood to the last one. The
+// server sends nothing before all of it is ready.
+func floodRate(ctx context.Context, s store, in place, messages int, next func() error) (float64, error) {
+	if err := s.flood(ctx, in, messages, 1); err != nil {
+		return 0, err
+	}
+	if err := next(); err != nil {
+		return 0, err
+	}
+	begin := time.Now()
+	for range messages - 1 {
+		if err := next(); err != nil {
+			return 0, err
+		}
+	}
+	return float64(messages-1) / time.Since(begin).Seconds(), nil
+}

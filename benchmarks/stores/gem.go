@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	_ "embed" // the gem's side
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/messagebus-go/messagebus/bus"
+)
+
+//go:embed gem.rb
+var gemProgram string
+
+const besideGem = "the gem in Ruby"
+
+// faster is what is expected beside the gem.
+var faster = target{atLeast: 3}
+
+// A gemProcess is the gem in a Ruby process, in the second place.
+type gemProcess struct{ *peerProcess }
+
+// startGem fails with errNotRun where there is no gem: none installed, and no folder
+// that MESSAGE_BUS_LIB names.
+func startGem(ctx context.Context, tb testing.TB, s store) (*gemProcess, error) {
+	tb.Helper()
+	const load = `$LOAD_PATH.unshift(ENV["MESSAGE_BUS_LIB"]) if ENV["MESSAGE_BUS_LIB"]; require "message_bus"`
+	if output, err := exec.CommandContext(ctx, "ruby", "-W0", "-e", load).CombinedOutput(); err != nil {
+		why, _, _ := strings.Cut(string(output), "\n")
+		return nil, fmt.Errorf("%w: no Ruby with the gem message_bus (%w: %s)", errNotRun, err, why)
+	}
+	where, err := json.Marshal(s.where())
+	if err != nil {
+		return nil, err
+	}
+	command := exec.CommandContext(context.WithoutCancel(ctx), "ruby", "-W0", "-e", gemProgram, string(where)) //nolint:gosec // our own program; it ends with its input
+	command.Env = append(os.Environ(), "LANG=C.UTF-8")
+	p, err := startProcess(tb, command)
+	if err != nil {
+		return nil, err
+	}
+	return &gemProcess{p}, nil
+}
+
+// ask has the gem do something that ends in a number.
+func (g *gemProcess) ask(words ...any) (float64, error) {
+	if err := g.tell(words...); err != nil {
+		return 0, err
+	}
+	return g.readNumber()
+}
+
+func (g *gemProcess) tell(words ...any) error {
+	line, err := json.Marshal(words)
+	if err != nil {
+		return err
+	}
+	_, err = g.input.Write(append(line, '\n'))
+	return err
+}
+
+// gemPublishing compares the publishes of one process with so many goroutines, or
+// threads.
+func gemPublishing(threads int) experiment {
+	return experiment{
+		name: fmt.Sprintf("gem/publish/%d", threads),
+		figures: []figure{{
+			name: fmt.Sprintf("publish, one process, %d at once", threads), unit: "messages/s", beside: besideGem, target: faster,
+		}},
+		prepare: func(ctx context.Context, tb testing.TB, s store, size scale) (run, error) {
+			tb.Helper()
+			gem, err := startGem(ctx, tb, s)
+			if err != nil {
+				return nil, err
+			}
+			mb := newBus(tb, s.open(tb, first, threads, nil))
+			if _, err := gem.ask("publish", threads, size.slice.Seconds()); err != nil { // its connections
+				return nil, err
+			}
+			return func(ctx context.Context) ([]pair, error) {
+				var rates pair
+				for range size.turns {
+					n, took, err := forAWhile(ctx, size.slice, threads, func(ctx context.Context) error {
+						_, err := mb.Publish(ctx, publishChannel, hello)
+						return err
+					})
+					if err != nil {
+						return nil, err
+					}
+					other, err := gem.ask("publish", threads, size.slice.Seconds())
+					if err != nil {
+						return nil, err
+					}
+					rates.ours += float64(n) / took.Seconds() / float64(size.turns)
+					rates.other += other / float64(size.turns)
+				}
+				return []pair{rates}, nil
+			}, nil
+		},
+	}
+}
+
+// gemFlooding compares how fast one subscriber of a process takes a flood.
+func gemFlooding() experiment {
+	return experiment{
+		name:    "gem/flood",
+		figures: []figure{{name: "one subscriber in a flood", unit: "messages/s", beside: besideGem, target: faster}},
+		prepare: func(ctx context.Context, tb testing.TB, s store, size scale) (run, error) {
+			tb.Helper()
+			gem, err := startGem(ctx, tb, s)
+			if err != nil {
+				return nil, err
+			}
+			sub, err := newBus(tb, s.open(tb, first, 1, nil)).Subscribe(ctx, floodChannel(0), bus.Latest())
+			if err != nil {
+				return nil, err
+			}
+			if _, err := gem.ask("subscribe", floodChannel(0)); err != nil {
+				return nil, err
+			}
+			return func(ctx context.Context) ([]pair, error) {
+				ours, err := floodRate(ctx, s, first, size.messages, func() error {
+					_, err := sub.Next(ctx)
+					return err
+				})
+				if err != nil {
+					return nil, err
+				}
+				if err := gem.tell("receive", size.messages); err != nil {
+					return nil, err
+				}
+				if err := s.flood(ctx, second, size.messages, 1); err != nil {
+					return nil, err
+				}
+				other, err := gem.readNumber()
+				return []pair{{ours, other}}, err
+			}, nil
+		},
+	}
+}
+
+// gemCatchingUp compares reading the backlogs of many channels: in one request, and in
+// one for each.
+func gemCatchingUp() experiment {
+	return experiment{
+		name: "gem/catch-up",
+		figures: []figure{{
+			name: "the backlogs of 1,000 channels, of one message each", unit: "channels/s", beside: besideGem, target: faster,
+		}},
+		prepare: func(ctx context.Context, tb testing.TB, s store, size scale) (run, error) {
+			tb.Helper()
+			gem, err := startGem(ctx, tb, s)
+			if err != nil {
+				return nil, err
+			}
+			for _, in := range []place{first, second} {
+				if err := s.flood(ctx, in, size.channels, size.channels); err != nil {
+					return nil, err
+				}
+			}
+			mb := newBus(tb, s.open(tb, first, 1, nil))
+			from := make(map[string]bus.Position, size.channels)
+			for i := range size.channels {
+				from[floodChannel(i)] = bus.After(0)
+			}
+			return func(ctx context.Context) ([]pair, error) {
+				begin := time.Now()
+				pages, err := mb.Read(ctx, from)
+				if err != nil {
+					return nil, err
+				}
+				if n := len(pages[floodChannel(size.channels-1)].Messages); n != 1 {
+					return nil, fmt.Errorf("the last channel has %d messages", n)
+				}
+				ours := float64(size.channels) / time.Since(begin).Seconds()
+				other, err := gem.ask("backlogs", size.channels)
+				return []pair{{ours, other}}, err
+			}, nil
+		},
+	}
+}

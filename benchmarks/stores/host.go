@@ -1,0 +1,57 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"testing"
+)
+
+// A host has servers started by package stores, which takes them for those of a
+// test, in a program that is none.
+type host struct {
+	testing.TB // nil: what is not below is not called
+
+	cleanups []func()
+	err      error
+}
+
+// hosted runs f in a goroutine that a Fatal of its host ends, and then ends what f
+// has started.
+func hosted(f func(testing.TB) error) error {
+	h := &host{}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer h.clean()
+		h.fail(f(h))
+	}()
+	<-done
+	return h.err
+}
+
+func (h *host) clean() {
+	for _, end := range slices.Backward(h.cleanups) {
+		end()
+	}
+}
+
+func (h *host) fail(err error) { h.err = errors.Join(h.err, err) }
+
+func (h *host) Helper()          {}
+func (h *host) Cleanup(f func()) { h.cleanups = append(h.cleanups, f) }
+func (h *host) Failed() bool     { return h.err != nil }
+
+func (h *host) Logf(format string, args ...any)   { h.fail(fmt.Errorf(format, args...)) }
+func (h *host) Errorf(format string, args ...any) { h.fail(fmt.Errorf(format, args...)) }
+
+func (h *host) Fatal(args ...any) {
+	h.fail(errors.New(fmt.Sprint(args...)))
+	runtime.Goexit()
+}
+
+func (h *host) Fatalf(format string, args ...any) {
+	h.fail(fmt.Errorf(format, args...))
+	runtime.Goexit()
+}

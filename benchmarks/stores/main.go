@@ -1,0 +1,131 @@
+// Command stores measures the bus on real servers, which it starts, beside the
+// client libraries alone and, where it is installed, the Ruby gem:
+//
+//	go run ./benchmarks/stores
+//	go run ./benchmarks/stores --only 'Redis.*publish' --json
+//
+// What it compares takes turns in short slices within one run, so that a ratio
+// holds on a busy machine as well. Every figure is the median of five runs.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"regexp"
+	"testing"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if role := os.Getenv(peerVariable); role != "" {
+		exitOn(peer(ctx, role, os.Stdin, os.Stdout))
+		return
+	}
+	exitOn(program(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func exitOn(err error) {
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "stores:", err)
+		os.Exit(1)
+	}
+}
+
+// program measures what the arguments ask for.
+func program(ctx context.Context, args []string, out, progress io.Writer) error {
+	flags := flag.NewFlagSet("stores", flag.ContinueOnError)
+	asJSON := flags.Bool("json", false, "print JSON instead of a table")
+	only := flags.String("only", "", "measure what matches this regular expression, as in Redis/publish/16")
+	hasty := flags.Bool("quick", false, "do a little of everything, once; the figures mean nothing")
+	size := full
+	flags.IntVar(&size.runs, "runs", full.runs, "how many runs a median is of")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	wanted, err := regexp.Compile(*only)
+	if err != nil {
+		return fmt.Errorf("--only: %w", err)
+	}
+	if *hasty {
+		size = quick
+	}
+	var found report
+	err = hosted(func(tb testing.TB) error {
+		found, err = measureAll(ctx, tb, size, wanted, progress)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if *asJSON {
+		encoder := json.NewEncoder(out)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(found)
+	}
+	return found.print(out)
+}
+
+// measureAll carries out the experiments whose names are wanted.
+func measureAll(ctx context.Context, tb testing.TB, size scale, wanted *regexp.Regexp, progress io.Writer) (report, error) {
+	tb.Helper()
+	found := report{Machine: machine()}
+	for _, kind := range kinds() {
+		var s store
+		for _, e := range kind.experiments {
+			name := kind.name + "/" + e.name
+			if !wanted.MatchString(name) {
+				continue
+			}
+			if s == nil {
+				s = kind.start(tb)
+			}
+			fmt.Fprintln(progress, name)
+			var results []result
+			err := hosted(func(tb testing.TB) (err error) { // what it opens ends with it
+				results, err = e.measure(ctx, tb, s, size)
+				return err
+			})
+			if errors.Is(err, errNotRun) {
+				found.NotRun = append(found.NotRun, err.Error())
+				continue
+			}
+			if err != nil {
+				return found, err
+			}
+			found.Results = append(found.Results, results...)
+		}
+	}
+	return found, nil
+}
+
+// errNotRun is that of an experiment for which something is missing here.
+var errNotRun = errors.New("not run")
+
+// A kind is a kind of store, with what is measured on it.
+type kind struct {
+	name        string
+	start       func(testing.TB) store
+	experiments []experiment
+}
+
+func kinds() []kind {
+	return []kind{
+		{"Redis", newRedis, []experiment{
+			publishing(1), publishing(16), publishing(128),
+			delivering(), flooding(), crowding(), catchingUp(),
+			gemPublishing(1), gemPublishing(16), gemFlooding(), gemCatchingUp(),
+		}},
+		{"Postgres", newPostgres, []experiment{
+			publishing(1), publishing(16), publishing(128),
+			delivering(), flooding(), crowding(), catchingUp(),
+			gemPublishing(1), gemPublishing(16), gemFlooding(), gemCatchingUp(),
+		}},
+	}
+}

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/messagebus-go/messagebus/bus"
+	"github.com/messagebus-go/messagebus/bus/driver"
+)
+
+// peerVariable makes this program a peer: another process, which listens in both
+// places and prints how long each message was on its way, in nanoseconds. The
+// variable holds an address. The peer ends with its input.
+const peerVariable = "MESSAGEBUS_BENCHMARK_PEER"
+
+// timed is the payload of a message that is timed: when it was published. All
+// processes of a machine have one clock.
+func timed() int64 { return time.Now().UnixNano() }
+
+// A peerProcess is a peer as seen from the process that measures.
+type peerProcess struct {
+	input  io.WriteCloser
+	output *bufio.Scanner
+}
+
+// startPeer returns when the peer listens.
+func startPeer(ctx context.Context, tb testing.TB, s store) (*peerProcess, error) {
+	tb.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	where, err := json.Marshal(s.where())
+	if err != nil {
+		return nil, err
+	}
+	command := exec.CommandContext(context.WithoutCancel(ctx), program) //nolint:gosec // this program; it ends with its input
+	command.Env = append(os.Environ(), peerVariable+"="+string(where))
+	return startProcess(tb, command)
+}
+
+// startProcess returns when the program has said "ready". It ends with tb.
+func startProcess(tb testing.TB, command *exec.Cmd) (*peerProcess, error) {
+	tb.Helper()
+	command.Stderr = os.Stderr
+	input, err := command.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	output, err := command.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := command.Start(); err != nil {
+		return nil, err
+	}
+	tb.Cleanup(func() {
+		_ = input.Close() // at which it ends
+		if err := command.Wait(); err != nil {
+			tb.Errorf("%s: %v", command.Path, err)
+		}
+	})
+	p := &peerProcess{input: input, output: bufio.NewScanner(output)}
+	if said, err := p.read(); err != nil || said != "ready" {
+		return nil, fmt.Errorf("%s is not ready, but said %q: %w", command.Path, said, err)
+	}
+	return p, nil
+}
+
+func (p *peerProcess) read() (string, error) {
+	if !p.output.Scan() {
+		if err := p.output.Err(); err != nil {
+			return "", err
+		}
+		return "", io.ErrUnexpectedEOF
+	}
+	return p.output.Text(), nil
+}
+
+// readNumber waits for the next number.
+func (p *peerProcess) readNumber() (float64, error) {
+	line, err := p.read()
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseFloat(line, 64)
+}
+
+// peer is the other process.
+func peer(ctx context.Context, role string, in io.Reader, out io.Writer) error {
+	var where address
+	if err := json.Unmarshal([]byte(role), &where); err != nil {
+		return fmt.Errorf("%s: %w", peerVariable, err)
+	}
+	return hosted(func(tb testing.TB) error {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		backend, heard, err := where.join(ctx, tb)
+		if err != nil {
+			return err
+		}
+		defer heard.close()
+		mb := newBus(tb, backend)
+		sub, err := mb.Subscribe(ctx, publishChannel, bus.Latest())
+		if err != nil {
+			return err
+		}
+		ended := make(chan error, 2)
+		go func() { ended <- tell(out, func() (int64, error) { return nextOfBus(ctx, sub) }) }()
+		go func() { ended <- tell(out, func() (int64, error) { return nextOfFeed(ctx, heard) }) }()
+		go func() {
+			_, err := io.Copy(io.Discard, in)
+			ended <- err
+		}()
+		fmt.Fprintln(out, "ready")
+		return <-ended
+	})
+}
+
+// join opens a backend in the first place and a bare feed in the second one.
+func (a address) join(ctx context.Context, tb testing.TB) (driver.Backend, feed, error) {
+	tb.Helper()
+	if a.Store == "Postgres" {
+		heard, err := listenPostgres(ctx, postgresPool(tb, a.Second, 1, nil))
+		return openPostgres(tb, postgresPool(tb, a.First, 1, nil)), heard, err
+	}
+	clients := [2]*redis.Client{}
+	for i, url := range []string{a.First, a.Second} {
+		options, err := redis.ParseURL(url)
+		if err != nil {
+			return nil, nil, err
+		}
+		clients[i] = redis.NewClient(options)
+		tb.Cleanup(func() { _ = clients[i].Close() }) // the end of all that used it
+	}
+	heard, err := listenRedis(ctx, clients[second])
+	return openRedis(tb, clients[first], first), heard, err
+}
+
+// tell prints how long messages were on their way.
+func tell(out io.Writer, next func() (int64, error)) error {
+	for {
+		published, err := next()
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintln(out, published); err != nil {
+			return err
+		}
+	}
+}
+
+func nextOfBus(ctx context.Context, sub *bus.Subscription) (int64, error) {
+	m, err := sub.Next(ctx)
+	now := timed()
+	if err != nil {
+		return 0, err
+	}
+	var published int64
+	err = m.Decode(&published)
+	return now - published, err
+}
+
+func nextOfFeed(ctx context.Context, heard feed) (int64, error) {
+	encoded, err := heard.next(ctx)
+	now := timed()
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(encoded), `{"data":`)
+	digits, _, _ := strings.Cut(rest, ",")
+	published, err := strconv.ParseInt(digits, 10, 64)
+	return now - published, err
+}
