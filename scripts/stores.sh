@@ -15,7 +15,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/workspace.sh"
 run() {
 	local tests=$1 folder=$2 found
 	shift 2
-	found=$(go test -list "$tests" "$folder") || fail "$found"
+	found=$(go test -race -list "$tests" "$folder") || fail "$found"
 	grep -q '^Test' <<<"$found" || fail "no test of $folder matches $tests"
 	go test -race -count=1 -v -run "$tests" "$@" "$folder" | sed '/^=== /d'
 }
