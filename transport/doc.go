@@ -17,12 +17,28 @@
 //   - On one channel messages come in order, each once, none missing for as
 //     long as the backlog holds them, from the position it asked for: there is
 //     no gap between the backlog and what comes live.
+//
 //   - A message for certain users, groups or clients reaches nobody else. That
 //     one was withheld shows in the positions only.
+//
 //   - A slow client delays nobody. What waits for it is bounded; beyond that it
 //     is dropped and read from the backlog once the client has caught up.
 //     One that takes nothing at all for Limits.WriteTimeout is cut off, and
 //     goes on from its position with its next request.
+//
+//   - What was lost for good is told to clients that ask for it, as section 6
+//     of docs/protocol.md has it; others see nothing of it.
+//
+// # What a client may not do
+//
+// Everything that a client can make grow is bounded by LimitOptions, with
+// defaults for the open internet. Held requests are counted for each user and,
+// of anonymous clients, for each address; behind a proxy set
+// Options.TrustedProxies, or all of its clients may count as one. A client is
+// known by its site, user and client id: nobody ends the request of another
+// user by sending its client id. Names that cannot be stored are refused before
+// anybody is asked about them. Slow headers and idle connections are for the
+// http.Server to bound, by ReadHeaderTimeout and IdleTimeout.
 //
 // # What a held request costs
 //
@@ -34,7 +50,8 @@
 // # Who does what
 //
 // One goroutine reads the bus and offers each message to the clients of its
-// channel. Workers, one for each processor, write what was queued, and never
+// channel, one for certain users, groups or clients to those alone. It asks the
+// filters. Workers, one for each processor, write what was queued, and never
 // wait: what a socket does not take at once is left to a goroutine with a
 // deadline, which ends when it is written. One goroutine ends the holds that
 // have expired, one (on Linux) hears of peers that leave, and up to eight read
