@@ -3,6 +3,7 @@ package transport_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -327,4 +328,46 @@ func TestOnError_MayAnswerWhateverFails(t *testing.T) {
 	if len(seen) != 6 || !strings.Contains(seen[2], "secret") {
 		t.Errorf("seen %q", seen)
 	}
+}
+
+func TestHandler_UnderAStrippedPrefixAndAMux(t *testing.T) {
+	t.Parallel()
+	h := newHandler(t, bustest.New(t), nil)
+	mux := http.NewServeMux()
+	mux.Handle("/app/", http.StripPrefix("/app", h))
+	for target, want := range map[string]int{
+		"/app/message-bus/me/poll?dlp=t":     http.StatusOK,
+		"/app/message-bus/a%2Fb/poll?dlp=t":  http.StatusOK,
+		"/app/message%2Dbus/me/poll?dlp=t":   http.StatusNotFound,
+		"/app/app/message-bus/me/poll?dlp=t": http.StatusNotFound,
+		"/message-bus/me/poll?dlp=t":         http.StatusNotFound,
+	} {
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, target, nil))
+		if w.Code != want {
+			t.Errorf("%s: %d, want %d", target, w.Code, want)
+		}
+	}
+}
+
+func TestIdentity_EmptySiteIsASiteWhereItIsSaidToBe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sited := false
+		r := newRig(t, &transport.Options{Identify: func(*http.Request) (transport.Identity, error) {
+			return transport.Identity{Sited: sited}, nil
+		}})
+		none := r.poll("none", "/a=0").head()
+		none.want(noMessages)
+		sited = true
+		empty := r.poll("empty", "/a=0").head()
+		empty.want(noMessages)
+		r.publish("/a", 1)
+		publish(t, r.bus.Site(""), "/a", 2)
+		none.want("[" + message(1, "/a", "1") + "]")
+		empty.want("[" + message(2, "/a", "2") + "]")
+		r.publish("/a", 3)
+		none.want("[" + message(3, "/a", "3") + "]")
+		go func() { _, _ = io.Copy(io.Discard, none.in) }()
+		empty.want(noMessages, "")
+	})
 }
