@@ -14,6 +14,7 @@ import (
 
 // Read implements driver.Backend. The server answers everything within one
 // transaction, so that pages and state are of one moment, and in one round trip.
+// One that is out of memory takes no transactions, and is asked without: see atOnce.
 //
 // Messages are in the order of their global ids. A member that is no encoded
 // message is handed out as it is, with its score as the id and a global id
@@ -22,7 +23,7 @@ func (b *Backend) Read(ctx context.Context, ranges []driver.Range) (driver.Snaps
 	ranges = slices.Clone(ranges) // the request may outlive the call
 	var snapshot driver.Snapshot
 	err := b.ask(ctx, func(s server) (err error) {
-		snapshot, err = b.read(ctx, s, ranges)
+		snapshot, err = atOnce(b, s, func(q batch) (driver.Snapshot, error) { return b.read(ctx, q, ranges) })
 		return err
 	})
 	if err != nil {
@@ -31,8 +32,7 @@ func (b *Backend) Read(ctx context.Context, ranges []driver.Range) (driver.Snaps
 	return snapshot, nil
 }
 
-func (b *Backend) read(ctx context.Context, s server, ranges []driver.Range) (driver.Snapshot, error) {
-	pipe := s.TxPipeline()
+func (b *Backend) read(ctx context.Context, pipe batch, ranges []driver.Range) (driver.Snapshot, error) {
 	keys := make([]string, 2, 2+len(ranges))
 	keys[0], keys[1] = b.names.epoch, b.names.globalID
 	for _, r := range ranges {
@@ -44,16 +44,14 @@ func (b *Backend) read(ctx context.Context, s server, ranges []driver.Range) (dr
 		answers[i] = request(ctx, pipe, b.names.backlog+r.Channel, r)
 	}
 	info := b.info(ctx, pipe)
-	if _, err := pipe.Exec(ctx); err != nil {
-		if !b.infoDenied.Load() && b.denied(info) {
-			return b.read(ctx, s, ranges) // a refused command ends its transaction
-		}
+	if err := pipe.send(ctx, b, values, info); err != nil {
 		return driver.Snapshot{}, err
 	}
 	state := newState(values.Val(), info.Val())
 	pages := make([]driver.Page, len(ranges))
 	for i, r := range ranges {
 		pages[i] = answers[i].page(r, values.Val()[2+i], state)
+		pages[i].Messages = slices.DeleteFunc(pages[i].Messages, func(m driver.Message) bool { return pipe.later(m.GlobalID, state) })
 	}
 	return driver.Snapshot{Pages: pages, State: state}, nil
 }

@@ -77,24 +77,31 @@ func (b *Backend) globalBacklog(ctx context.Context, s server, after int64, most
 }
 
 // pointers reads those above after, ascending, and the state of that moment.
-func (b *Backend) pointers(ctx context.Context, s server, after int64, most int) ([]pointer, driver.State, error) {
-	pipe := s.TxPipeline()
+func (b *Backend) pointers(ctx context.Context, s server, after int64, most int) (found []pointer, state driver.State, err error) {
+	state, err = atOnce(b, s, func(q batch) (state driver.State, err error) {
+		found, state, err = b.readPointers(ctx, q, after, most)
+		return state, err
+	})
+	return found, state, err
+}
+
+func (b *Backend) readPointers(ctx context.Context, pipe batch, after int64, most int) ([]pointer, driver.State, error) {
 	values := pipe.MGet(ctx, b.names.epoch, b.names.globalID)
 	members := pipe.ZRangeByScoreWithScores(ctx, b.names.globalBacklog,
 		&redis.ZRangeBy{Min: "(" + strconv.FormatInt(after, 10), Max: "+inf", Count: int64(most)})
 	info := b.info(ctx, pipe)
-	if _, err := pipe.Exec(ctx); err != nil {
-		if !b.infoDenied.Load() && b.denied(info) {
-			return b.pointers(ctx, s, after, most) // a refused command ends its transaction
-		}
+	if err := pipe.send(ctx, b, values, info); err != nil {
 		return nil, driver.State{}, err
 	}
-	pointers := make([]pointer, len(members.Val()))
-	for i, z := range members.Val() {
+	state := newState(values.Val(), info.Val())
+	pointers := make([]pointer, 0, len(members.Val()))
+	for _, z := range members.Val() {
 		member, _ := z.Member.(string)
-		pointers[i] = parsePointer(member, asID(z.Score))
+		if p := parsePointer(member, asID(z.Score)); !pipe.later(p.globalID, state) {
+			pointers = append(pointers, p)
+		}
 	}
-	return pointers, newState(values.Val(), info.Val()), nil
+	return pointers, state, nil
 }
 
 // resolve returns the messages that pointers lead to, in their order, the oldest

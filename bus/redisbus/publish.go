@@ -115,7 +115,9 @@ func (p *publish) sendAndWait(ctx context.Context, s server, cmd *scriptCmd) err
 	pipe := s.Pipeline()
 	_ = pipe.Process(ctx, cmd) // each command has its error after Exec
 	_ = pipe.Process(ctx, wait)
-	_, _ = pipe.Exec(ctx)
+	if err := perform(ctx, pipe); err != nil {
+		return err
+	}
 	if err := cmd.Err(); err != nil {
 		return err
 	}

@@ -158,6 +158,8 @@ func TestPublish_WithAWrongPasswordIsNotStored(t *testing.T) {
 	s := newFakeServer(t).on("AUTH", say("-WRONGPASS invalid username-password pair or user is disabled.\r\n"))
 	_, err := publish(t.Context(), s.peer(nil))
 	wantOutcome(t, "wrong password", err, notStored)
+	_, err = publish(t.Context(), s.peer(&redisbus.Options{WaitReplicas: 1}))
+	wantOutcome(t, "wrong password, with replicas", err, notStored)
 	wantSent(t, s, "EVALSHA", 0)
 }
 

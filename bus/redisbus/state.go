@@ -3,6 +3,7 @@ package redisbus
 import (
 	"context"
 	"crypto/rand"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -35,7 +36,9 @@ func (b *Backend) state(ctx context.Context, s server) (driver.State, error) {
 	pipe := s.Pipeline()
 	values := pipe.MGet(ctx, b.names.epoch, b.names.globalID)
 	info := b.info(ctx, pipe)
-	_, _ = pipe.Exec(ctx) // each command has its error
+	if err := perform(ctx, pipe); err != nil {
+		return driver.State{}, err
+	}
 	if err := values.Err(); err != nil {
 		return driver.State{}, err
 	}
@@ -95,14 +98,26 @@ func asString(value any) string {
 // asInt reads a value of MGET as the gem does.
 func asInt(value any) int64 { return driver.ParseInt(asString(value)) }
 
+// perform sends what is in pipe. Each command has its own error then, but for what
+// a server says while the client logs in, which go-redis tells none of them.
+func perform(ctx context.Context, pipe redis.Pipeliner) error {
+	commands, err := pipe.Exec(ctx)
+	if slices.ContainsFunc(commands, func(c redis.Cmder) bool { return c.Err() != nil }) {
+		return nil
+	}
+	return err
+}
+
 // writeEpoch gives the store an epoch if it has none, and returns the one that
 // it has: empty on a server that takes no writes.
 func (b *Backend) writeEpoch(ctx context.Context, s server) (string, error) {
 	pipe := s.Pipeline()
 	set := pipe.SetNX(ctx, b.names.epoch, rand.Text(), 0)
 	get := pipe.Get(ctx, b.names.epoch)
-	_, _ = pipe.Exec(ctx) // each command has its error
-	if err := set.Err(); err != nil && !redis.IsReadOnlyError(err) {
+	if err := perform(ctx, pipe); err != nil {
+		return "", err
+	}
+	if err := set.Err(); err != nil && !takesNoWrites(err) {
 		return "", err
 	}
 	if err := get.Err(); err != nil && err != redis.Nil { //nolint:errorlint // a sentinel that is never wrapped
@@ -110,6 +125,17 @@ func (b *Backend) writeEpoch(ctx context.Context, s server) (string, error) {
 	}
 	return get.Val(), nil
 }
+
+// takesNoWrites recognises what a server says that is well but for its memory, its
+// disk or its replicas, and that can be read and listened to all the same.
+func takesNoWrites(err error) bool {
+	return redis.IsReadOnlyError(err) || outOfMemory(err) || redis.HasErrorPrefix(err, diskTrouble) || redis.HasErrorPrefix(err, "NOREPLICAS")
+}
+
+// diskTrouble is the code of a server that cannot write its snapshots or its log.
+const diskTrouble = "MISCONF"
+
+func outOfMemory(err error) bool { return redis.HasErrorPrefix(err, "OOM") }
 
 // Reset implements driver.Resetter as the gem's reset! does: it deletes every
 // key whose name begins with __mb_. Streams go on.

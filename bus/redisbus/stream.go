@@ -37,8 +37,9 @@ type stream struct {
 	conn    net.Conn
 	ended   chan struct{} // closed with err set
 
-	reading chan struct{} // holds a token while somebody reads: guards buffer
+	reading chan struct{} // holds a token while somebody reads: guards buffer and pinged
 	buffer  buffer
+	pinged  uint64 // the last ping whose answer Next has passed
 
 	pinging chan struct{} // holds a token while somebody pings: guards pings
 	pings   uint64
@@ -105,6 +106,9 @@ func (b *Backend) connect(ctx context.Context, options *redis.Options) (*stream,
 	}))
 	// It is checked out for good, so nothing in go-redis touches it again.
 	err := s.client.Conn().Ping(ctx).Err()
+	if redis.HasErrorPrefix(err, diskTrouble) {
+		err = nil // it refuses even to be pinged
+	}
 	if err == nil && release() {
 		err = s.conn.SetDeadline(time.Time{})
 	}
@@ -167,10 +171,11 @@ func (s *stream) Next(ctx context.Context) (driver.Message, error) {
 			if string(f.data) != endOfSubscription {
 				return announced(f.data), nil
 			}
-		case "pong":
-			s.answered(f.data)
 		default:
-			return driver.Message{}, s.end(f.unexpected())
+			if !f.answers(&s.pinged) {
+				return driver.Message{}, s.end(f.unexpected())
+			}
+			s.answered(s.pinged)
 		}
 	}
 }
@@ -285,7 +290,7 @@ func (s *stream) Ping(ctx context.Context) error {
 // seekPong reads until the answer to the latest ping is there. s.reading and
 // s.pinging must be held.
 func (s *stream) seekPong(ctx context.Context) error {
-	at := 0
+	at, pinged := 0, s.pinged
 	for len(s.buffer.unread()) < lookAhead {
 		select {
 		case n := <-s.pong: // Next may have met it
@@ -298,8 +303,8 @@ func (s *stream) seekPong(ctx context.Context) error {
 		f, size, err := parseFrame(s.buffer.unread()[at:])
 		if err == nil {
 			at += size
-			if string(f.kind) == "pong" {
-				s.answered(f.data)
+			if f.answers(&pinged) {
+				s.answered(pinged)
 			}
 			continue
 		}
@@ -310,9 +315,23 @@ func (s *stream) seekPong(ctx context.Context) error {
 	return nil
 }
 
+// answers reports whether f answers a ping, and makes it the last one that was
+// answered. A server that cannot write to its disk refuses even to be pinged: that
+// is an answer as well, and answers come in order.
+func (f frame) answers(last *uint64) bool {
+	switch {
+	case string(f.kind) == "pong":
+		*last, _ = strconv.ParseUint(string(f.data), 10, 64) // of another's ping: none of ours
+	case string(f.kind) == "-" && bytes.HasPrefix(f.data, []byte(diskTrouble)):
+		*last++
+	default:
+		return false
+	}
+	return true
+}
+
 // answered notes the answer to a ping; one that nobody waits for is dropped.
-func (s *stream) answered(ping []byte) {
-	n, _ := strconv.ParseUint(string(ping), 10, 64) // of another's ping: none of ours
+func (s *stream) answered(n uint64) {
 	select {
 	case <-s.pong:
 	default:

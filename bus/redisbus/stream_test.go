@@ -64,6 +64,33 @@ func TestListen_TellsWhyItWasRefused(t *testing.T) {
 	}
 }
 
+// Of a pipeline that cannot be sent because the client may not log in, no command has
+// an error of its own.
+func TestState_WithAWrongPasswordIsAnError(t *testing.T) {
+	t.Parallel()
+	s := newFakeServer(t).on("AUTH", say("-WRONGPASS invalid username-password pair\r\n"))
+	if state, err := s.peer(nil).State(t.Context()); err == nil || !strings.Contains(err.Error(), "WRONGPASS") {
+		t.Errorf("%+v, %v; want WRONGPASS", state, err)
+	}
+}
+
+func TestListen_OnAServerThatTakesNoWrites(t *testing.T) {
+	t.Parallel()
+	for _, answer := range []string{
+		"-READONLY You can't write against a read only replica.",
+		"-OOM command not allowed when used memory > 'maxmemory'.",
+		"-MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.",
+		"-NOREPLICAS Not enough good replicas to write.",
+	} {
+		s := newFakeServer(t).on("SET", say(answer+"\r\n")).on("SETNX", say(answer+"\r\n"))
+		if stream, err := s.peer(nil).Listen(t.Context()); err != nil {
+			t.Errorf("%s: %v", answer, err)
+		} else {
+			stream.Close()
+		}
+	}
+}
+
 func TestListen_EndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	for _, command := range []string{"SETNX", "PING", "SUBSCRIBE"} {
@@ -215,6 +242,31 @@ func TestPing_OfAConnectionThatIsHalfOpenEndsWithItsContext(t *testing.T) {
 	s.on("PING", ping)
 	if err := stream.Ping(t.Context()); err != nil {
 		t.Errorf("Ping, once there is an answer again: %v", err)
+	}
+}
+
+func TestPing_RefusedForTheDiskIsAnswered(t *testing.T) {
+	t.Parallel()
+	const refused = "-MISCONF Errors writing to the AOF file: No space left on device\r\n"
+	s := newFakeServer(t).on("PING", say(refused))
+	stream := s.listen()
+	for range 2 {
+		if err := stream.Ping(t.Context()); err != nil {
+			t.Errorf("Ping: %v", err)
+		}
+	}
+	s.on("PING", silence)
+	reading := make(chan struct{})
+	go func() {
+		defer close(reading)
+		wantNext(t, stream, 1, "x") // passes both answers
+	}()
+	s.send(announcement("1|1|/a|x"))
+	<-reading
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := stream.Ping(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Ping: %v, want that earlier answers do not count", err)
 	}
 }
 
