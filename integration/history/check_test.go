@@ -1,7 +1,6 @@
 package history
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -349,7 +348,7 @@ func TestHistory_IsWrittenAsText(t *testing.T) {
 	h := New()
 	h.Note("a note")
 	cause := errors.New("the server is gone")
-	err := h.Publish(t.Context(), "/a", func(_ context.Context, _ int) (int64, int64, error) { return 0, 0, cause })
+	err := h.Publish("/a", func(int) (int64, int64, error) { return 0, 0, cause })
 	if !errors.Is(err, cause) {
 		t.Errorf("Publish returned %v, want %v", err, cause)
 	}
@@ -358,7 +357,7 @@ func TestHistory_IsWrittenAsText(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.Break(Wipe, func() {})
-	r.Saw(bus.Message{ID: 1, GlobalID: 2, Channel: "/a", Data: []byte("1")}, nil)
+	r.Saw(bus.Message{ID: 1, GlobalID: 2, Channel: "/a", Data: []byte(`{"number":1}`)}, nil)
 	r.Saw(bus.Message{}, &bus.GapError{After: 3, Next: 5, Reason: bus.GapTrimmed})
 	var text strings.Builder
 	if _, err := h.WriteTo(&text); err != nil {

@@ -8,7 +8,6 @@
 package history
 
 import (
-	"context"
 	"errors"
 	"strings"
 	"sync"
@@ -62,7 +61,14 @@ func OutcomeOf(err error) Outcome {
 	}
 }
 
-// A Publish is one call of Publish. Its number is its payload, and nobody else's.
+// A Payload is what is published. Its number is nobody else's.
+type Payload struct {
+	Number  int    `json:"number"`
+	Last    bool   `json:"last,omitempty"`    // nothing is published on the channel after it
+	Padding string `json:"padding,omitempty"` // makes it long
+}
+
+// A Publish is one call of Publish.
 type Publish struct {
 	Number       int
 	Channel      string // with its site, as Name makes it
@@ -73,13 +79,13 @@ type Publish struct {
 }
 
 // Publish calls send with the next number, and records what became of it.
-func (h *History) Publish(ctx context.Context, channel string, send func(ctx context.Context, number int) (id, globalID int64, err error)) error {
+func (h *History) Publish(channel string, send func(number int) (id, globalID int64, err error)) error {
 	p := &Publish{Channel: channel, Outcome: Unknown}
 	h.mu.Lock()
 	h.publishes = append(h.publishes, p)
 	p.Number, p.Began, p.Ended = len(h.publishes), h.now(), never
 	h.mu.Unlock()
-	id, globalID, err := send(ctx, p.Number)
+	id, globalID, err := send(p.Number)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	p.ID, p.GlobalID, p.Err, p.Outcome, p.Ended = id, globalID, err, OutcomeOf(err), h.now()
@@ -175,18 +181,21 @@ type Sighting struct {
 	Err          error // what cannot be: a message that cannot be read
 }
 
-// Saw records an answer of Next.
-func (r *Reader) Saw(m bus.Message, err error) {
+// Saw records an answer of Next, and returns its payload where it has one.
+func (r *Reader) Saw(m bus.Message, err error) Payload {
+	payload := Payload{}
 	s := Sighting{At: r.h.now(), Channel: Name(m.Channel, m.Site), ID: m.ID, GlobalID: m.GlobalID, Late: m.Late}
 	if !errors.As(err, &s.Gap) {
 		s.Err = err
 		if err == nil {
-			s.Err = m.Decode(&s.Number)
+			s.Err = m.Decode(&payload)
 		}
 	}
+	s.Number = payload.Number
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.Sightings = append(r.Sightings, s)
+	return payload
 }
 
 // Name names a channel of a site; without a site, and below /global/, as it is.

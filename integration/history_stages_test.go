@@ -1,0 +1,232 @@
+package integration_test
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/messagebus-go/messagebus/bus/bustest"
+	"github.com/messagebus-go/messagebus/integration/faultproxy"
+	"github.com/messagebus-go/messagebus/integration/history"
+	"github.com/messagebus-go/messagebus/integration/stores"
+)
+
+// The stages of histories: what can happen to each store.
+
+var errHistory = errors.New("broken by the test")
+
+func memoryStage(p *play) stage {
+	store := bustest.NewStore(p)
+	faults := store.Faults()
+	s := stage{faults: []fault{
+		{"cut the feeds", 3, func(*play) { faults.CutFeeds(errHistory) }},
+		{"half-open connections", 2, func(p *play) {
+			faults.Silence(true)
+			p.wait(500, 5000)
+			faults.Silence(false)
+		}},
+		{"no answers", 2, func(p *play) {
+			faults.FailRequests(errHistory)
+			p.wait(500, 4000)
+			faults.FailRequests(nil)
+		}},
+		{"lose answers", 2, func(p *play) { faults.LoseAnswers(1 + p.random.IntN(20)) }},
+		{"read-only", 2, func(p *play) {
+			faults.SetReadOnly(true)
+			p.wait(500, 4000)
+			faults.SetReadOnly(false)
+		}},
+		// That something was never announced is found at the next comparison, and not
+		// if the store is reset before that.
+		{"store without announcing", 2, func(p *play) {
+			faults.DropNext(1 + p.random.IntN(5))
+			pause(p.Context(), historyLiveness)
+			faults.DropNext(0)
+			pause(p.Context(), historyLiveness)
+		}},
+		{"trim", 2, func(p *play) { faults.Trim("/a", p.random.IntN(20)) }},
+		{"reset", 2, func(p *play) { p.h.Break(history.Wipe, faults.Reset) }},
+		{"failover", 2, func(p *play) {
+			p.h.Break(history.Failover, func() { faults.FailOver(p.random.IntN(30)) })
+		}},
+	}}
+	s.peers = append(s.peers, store)
+	for len(s.peers) < historyPeers {
+		s.peers = append(s.peers, store.Dial())
+	}
+	return s
+}
+
+// networkFaults are what a network does to the connections that go through it.
+func networkFaults(proxies []*faultproxy.Proxy) []fault {
+	through := func(p *play) *faultproxy.Proxy { return proxies[p.random.IntN(len(proxies))] }
+	return []fault{
+		{"cut connections", 3, func(p *play) { through(p).Cut() }},
+		{"swallow one direction", 2, func(p *play) {
+			proxy := through(p)
+			proxy.Swallow(faultproxy.Direction(p.random.IntN(2)))
+			p.wait(500, 6000)
+			proxy.Restore()
+			proxy.Cut()
+		}},
+		{"a slow network", 1, func(p *play) {
+			proxy := through(p)
+			proxy.Delay(time.Duration(20+p.random.IntN(200)) * time.Millisecond)
+			p.wait(1000, 4000)
+			proxy.Restore()
+		}},
+		{"no connections", 1, func(p *play) {
+			proxy := through(p)
+			proxy.Refuse()
+			proxy.Cut()
+			p.wait(500, 4000)
+			proxy.Restore()
+		}},
+	}
+}
+
+// quickly makes a client of Redis find out within the liveness of a history.
+func quickly(o *redis.Options) {
+	o.ReadTimeout, o.WriteTimeout, o.DialTimeout = historyLiveness-time.Second, historyLiveness-time.Second, time.Second
+}
+
+func redisStage(p *play) stage {
+	// It keeps its data when it is killed.
+	server := stores.RedisWith(p, stores.RedisOptions{Persistent: true})
+	proxies := []*faultproxy.Proxy{faultproxy.Start(p, server.Addr()), faultproxy.Start(p, server.Addr())}
+	do := func(p *play, args ...any) { server.Do(p, args...) }
+	s := stage{faults: append(networkFaults(proxies), []fault{
+		{"cut the feeds", 2, func(p *play) { do(p, "client", "kill", "type", "pubsub") }},
+		{"cut the others", 2, func(p *play) { do(p, "client", "kill", "type", "normal") }},
+		{"pause", 2, func(p *play) {
+			server.Pause()
+			p.wait(500, 6000)
+			server.Continue()
+		}},
+		{"kill and start", 2, func(*play) { server.Kill(); server.Start() }},
+		{"stop and start", 1, func(*play) { server.Stop(); server.Start() }},
+		{"read-only", 2, func(p *play) {
+			do(p, "replicaof", "127.0.0.1", "1")
+			p.wait(500, 4000)
+			do(p, "replicaof", "no", "one")
+		}},
+		{"forget the scripts", 1, func(p *play) { do(p, "script", "flush") }},
+		{"trim", 1, func(p *play) { do(p, "zremrangebyrank", "__mb_backlog_n_/a", 0, -1-p.random.IntN(20)) }},
+		{"flush", 2, func(p *play) { p.h.Break(history.Wipe, func() { do(p, "flushall") }) }},
+	}...)}
+	for i := range historyPeers {
+		client := server.Client(p, quickly, func(o *redis.Options) {
+			if i < len(proxies) {
+				o.Addr = proxies[i].Address()
+			}
+		})
+		s.peers = append(s.peers, redisPeer(p, client, nil))
+	}
+	return s
+}
+
+func sentinelStage(p *play) stage {
+	group := stores.Sentinel(p)
+	s := stage{oneLife: true, faults: []fault{
+		{"failover", 2, func(p *play) { p.h.Break(history.Failover, func() { group.Failover() }) }},
+		{"kill the master", 2, func(p *play) {
+			old := group.Master()
+			p.h.Break(history.Failover, func() {
+				old.Kill()
+				group.AwaitMaster(old)
+			})
+			old.Start()
+			awaitReplica(p, old)
+		}},
+		// It does not know yet that it is not the master any more when it goes on.
+		{"pause the master", 2, func(p *play) {
+			old := group.Master()
+			p.h.Break(history.Failover, func() {
+				old.Pause()
+				group.AwaitMaster(old)
+				old.Continue()
+				awaitReplica(p, old)
+			})
+		}},
+		{"cut the feeds", 3, func(p *play) { group.Master().Do(p, "client", "kill", "type", "pubsub") }},
+		{"cut the others", 3, func(p *play) { group.Master().Do(p, "client", "kill", "type", "normal") }},
+		{"kill a sentinel", 1, func(p *play) {
+			one := group.Sentinels[p.random.IntN(len(group.Sentinels))]
+			one.Kill()
+			p.wait(200, 2000)
+			one.Start()
+		}},
+		{"flush", 1, func(p *play) { p.h.Break(history.Wipe, func() { group.Master().Do(p, "flushall") }) }},
+	}}
+	for range historyPeers {
+		client := redis.NewFailoverClient(&redis.FailoverOptions{
+			MasterName: group.Name(), SentinelAddrs: group.Addrs(),
+			ReadTimeout: historyLiveness - time.Second, WriteTimeout: historyLiveness - time.Second, DialTimeout: time.Second,
+		})
+		p.Cleanup(func() { client.Close() })
+		s.peers = append(s.peers, redisPeer(p, client, nil))
+	}
+	return s
+}
+
+// awaitReplica waits until a server has been told to follow the new master, and has
+// what that has: as the master again it would lose no more than what is new.
+func awaitReplica(p *play, server *stores.RedisServer) {
+	client := redis.NewClient(server.Options())
+	defer client.Close()
+	eventually(p.T, faultPatience, "the old master to follow the new one", func() bool {
+		role, err := client.Do(p.Context(), "role").Slice()
+		return err == nil && len(role) > 3 && role[0] == "slave" && role[3] == "connected"
+	})
+}
+
+func postgresStage(p *play) stage {
+	server := stores.Postgres(p)
+	proxies := []*faultproxy.Proxy{faultproxy.Start(p, server.Addr()), faultproxy.Start(p, server.Addr())}
+	address := server.NewDatabase(p)
+	do := func(sql string) { execPostgres(p, address+"&default_transaction_read_only=off", sql) }
+	s := stage{faults: append(networkFaults(proxies), []fault{
+		{"cut the feeds", 2, func(p *play) { cutPostgres(p, address, "query LIKE 'LISTEN%'") }},
+		{"cut the others", 2, func(p *play) { cutPostgres(p, address, "query NOT LIKE 'LISTEN%'") }},
+		{"pause", 2, func(p *play) {
+			server.Pause()
+			p.wait(500, 6000)
+			server.Continue()
+		}},
+		{"kill and start", 2, func(*play) { server.Kill(); server.Start() }},
+		{"stop and start", 1, func(*play) { server.Stop(); server.Start() }},
+		{"read-only", 2, func(p *play) {
+			do("ALTER SYSTEM SET default_transaction_read_only = on")
+			do("SELECT pg_reload_conf()")
+			p.wait(500, 4000)
+			do("ALTER SYSTEM RESET default_transaction_read_only")
+			do("SELECT pg_reload_conf()")
+		}},
+		{"truncate", 2, func(*play) { do("TRUNCATE message_bus") }},
+		{"delete the oldest", 1, func(p *play) {
+			do(fmt.Sprintf("DELETE FROM message_bus WHERE id < (SELECT max(id) - %d FROM message_bus)", p.random.IntN(200)))
+		}},
+		{"truncate and begin again", 1, func(p *play) {
+			p.h.Break(history.Wipe, func() { do("TRUNCATE message_bus RESTART IDENTITY") })
+		}},
+		{"drop the table", 1, func(p *play) { p.h.Break(history.Wipe, func() { do("DROP TABLE message_bus") }) }},
+	}...)}
+	for i := range historyPeers {
+		at := address
+		if i < len(proxies) {
+			at = throughProxy(address, proxies[i])
+		}
+		s.peers = append(s.peers, postgresPeer(p, at+"&pool_max_conns=6&connect_timeout=2", nil))
+	}
+	return s
+}
+
+// throughProxy is the same database, reached through a proxy.
+func throughProxy(address string, proxy *faultproxy.Proxy) string {
+	u, _ := url.Parse(address) // one of ours
+	u.Host = proxy.Address()
+	return u.String()
+}
