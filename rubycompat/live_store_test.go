@@ -133,7 +133,7 @@ func TestLive_ResetByRubyIsToldToGo(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.must("reset")
+		resetByRuby(t, r)
 		r.must("publish", "/a", "new")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -145,6 +145,21 @@ func TestLive_ResetByRubyIsToldToGo(t *testing.T) {
 			t.Errorf("%s, want the new message", show(got))
 		}
 	})
+}
+
+// resetByRuby resets the store. On Postgres the gem drops the table and creates it in
+// two steps. It raises where somebody else, such as a Go process that reads, created
+// the table in between: then the store is reset all the same, and the test says so.
+func resetByRuby(t *testing.T, r rubyPeer) {
+	t.Helper()
+	_, err := r.call("reset", nil)
+	switch {
+	case err == nil:
+	case isRubyError(err, "PG::DuplicateTable"), isRubyError(err, "PG::UniqueViolation"):
+		t.Logf("known to happen: Go created the table in the middle of Ruby's reset!: %v", err)
+	default:
+		t.Fatal(err)
+	}
 }
 
 // interleaved is how many messages each of four processes publishes.
@@ -170,6 +185,7 @@ func publishTogether(t *testing.T, m meeting) (byGo [2][]int64, byRuby []int64) 
 			for n := range interleaved {
 				if _, err := peers[i].Publish(t.Context(), "/busy", fmt.Sprintf("go %d: %d", i, n)); err != nil {
 					t.Error(err)
+					return
 				}
 			}
 		})
