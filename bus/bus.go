@@ -164,6 +164,9 @@ func (b *Bus) Site(name string) *Bus {
 	return &Bus{core: b.core, site: name, sited: true}
 }
 
+// SiteName returns the site of a view made by Site, and whether b is one.
+func (b *Bus) SiteName() (name string, sited bool) { return b.site, b.sited }
+
 // Close ends every subscription with ErrClosed, waits until the bus's last
 // goroutine is gone, callbacks of SubscribeFunc included, and closes the
 // backend. It must not be called from such a callback. Its error tells of

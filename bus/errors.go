@@ -84,6 +84,7 @@ func (e *GapError) Error() string {
 type DecodeError struct {
 	GlobalID, ID int64
 	Channel      string // stored name, with its site
+	Data         []byte // the envelope as it is stored; shared: read it, do not change it
 	Err          error
 }
 

@@ -16,6 +16,7 @@ type Health struct {
 
 	Reasons     []string // why not OK, for people; empty when OK
 	Listening   bool     // whether the bus has ever opened the feed
+	Live        bool     // whether the feed is live; false as well where it was never opened
 	ReadOnly    bool     // whether the store refused writes when it was last asked
 	Queued      int      // messages that wait for the store to take writes
 	QueuedBytes int      // of their envelopes
@@ -45,6 +46,7 @@ func (b *Bus) Health() Health {
 	b.mu.Unlock()
 	h := b.health.report()
 	h.Listening = listening
+	h.Live = h.Live && listening && !closed
 	h.Queued, h.QueuedBytes = b.waiting.report()
 	h.GivenUp = b.waiting.dropped.Load()
 	if h.Queued > 0 {
@@ -60,7 +62,7 @@ func (b *Bus) Health() Health {
 func (s *healthState) report() Health {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h := Health{Gaps: s.gaps.Load(), Undecodable: s.undecodable.Load(), Late: s.late.Load(), ReadOnly: s.readOnly}
+	h := Health{Gaps: s.gaps.Load(), Undecodable: s.undecodable.Load(), Late: s.late.Load(), ReadOnly: s.readOnly, Live: s.feed == nil}
 	if s.feed != nil {
 		h.Reasons = append(h.Reasons, fmt.Sprintf("no live feed: %v", s.feed))
 	}

@@ -44,6 +44,7 @@ func (c *core) open(stored driver.Message, mark storeMark) item {
 	it := item{at: driver.Position{GlobalID: stored.GlobalID, ID: stored.ID}, sum: checksum(stored.Data), mark: mark, size: len(stored.Data)}
 	message, err := openMessage(stored, mark, it.sum)
 	if err != nil {
+		err.Data = stored.Data
 		it.err = err
 		c.traceUndecodable(err)
 	}
