@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/messagebus-go/messagebus/bus"
+	"github.com/messagebus-go/messagebus/bus/bustest"
+	"github.com/messagebus-go/messagebus/bus/driver"
 )
 
 // What the tests of faults share: a ledger of what was published, recorders of what
@@ -17,6 +20,12 @@ import (
 
 // faultPatience is how long a test waits for what has to come.
 const faultPatience = 40 * time.Second
+
+// faultBound is the liveness bound where a test does not look at the default one.
+const faultBound = 3 * time.Second
+
+// slack is what a bound may be exceeded by, on a machine that is busy.
+const slack = 5 * time.Second
 
 // An entry is one publish. Its number is its payload.
 type entry struct {
@@ -35,11 +44,16 @@ type ledger struct {
 
 // publish publishes the next number and returns what Publish did.
 func (l *ledger) publish(ctx context.Context, b *bus.Bus, channel string, options ...bus.PublishOption) (int64, error) {
+	return l.keep(channel, func(number int) (int64, error) { return b.Publish(ctx, channel, number, options...) })
+}
+
+// keep enters what came of a publish of the next number, however it is published.
+func (l *ledger) keep(channel string, publish func(number int) (id int64, err error)) (int64, error) {
 	l.mu.Lock()
 	number := len(l.entries) + 1
 	l.entries = append(l.entries, entry{channel: channel, number: number, began: time.Now(), err: errStillPublishing})
 	l.mu.Unlock()
-	id, err := b.Publish(ctx, channel, number, options...)
+	id, err := publish(number)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e := &l.entries[number-1]
@@ -54,6 +68,18 @@ func (l *ledger) all(channel string) []entry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(l.entries), func(e entry) bool { return e.channel != channel })
+}
+
+// accepted counts the messages that Publish returned an id for.
+func (l *ledger) accepted() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.entries {
+		if e.err == nil {
+			n++
+		}
+	}
+	return n
 }
 
 // failures returns the errors of all publishes so far, but for those that are expected.
@@ -331,9 +357,9 @@ func (c court) try(r *recorder) (broken []error) {
 		id, stored := c.stored[e.number]
 		switch {
 		case numbers[e.number] || e.began.Before(r.since):
-		case stored && !covered(seen, id, e.began, false):
+		case stored && !inside(seen, id):
 			broken = append(broken, fmt.Errorf("message %d is stored as %d and never came, in no gap", e.number, id))
-		case e.err == nil && !stored && !covered(seen, e.id, e.ended, true):
+		case e.err == nil && !stored && !inside(seen, e.id) && !c.forgotten(seen, e):
 			broken = append(broken, fmt.Errorf("message %d was acknowledged as %d and is lost, in no gap", e.number, e.id))
 		}
 	}
@@ -387,20 +413,34 @@ func disorder(seen []sighting) (broken []error) {
 	return broken
 }
 
-// covered reports whether a gap tells of the loss of an id. One where ids began again,
-// or where another server took over, tells of all that was published before it was
-// reported and is gone.
-func covered(seen []sighting, id int64, published time.Time, gone bool) bool {
+// inside reports whether an id is in the open interval of a gap. A reset has none.
+func inside(seen []sighting, id int64) bool {
 	return slices.ContainsFunc(seen, func(s sighting) bool {
+		return s.gap != nil && s.gap.Reason != bus.GapReset && id > s.gap.After && id < s.gap.Next
+	})
+}
+
+// forgotten reports whether a message that is gone was published on a server or in a
+// life of the store that a subscriber was told is over: after the last one that it saw
+// of that life, and before it was told.
+func (c court) forgotten(seen []sighting, e entry) bool {
+	last := entry{}
+	for _, s := range seen {
 		switch {
 		case s.gap == nil:
-			return false
+			last = c.entry(s.number)
 		case s.gap.Reason == bus.GapReset || s.gap.Reason == bus.GapFailover:
-			return gone && published.Before(s.at) && id > s.gap.After
-		default:
-			return id > s.gap.After && id < s.gap.Next
+			if e.ended.After(last.began) && e.began.Before(s.at) {
+				return true
+			}
 		}
-	})
+	}
+	return false
+}
+
+func (c court) entry(number int) entry {
+	i := slices.IndexFunc(c.entries, func(e entry) bool { return e.number == number })
+	return c.entries[max(i, 0)]
 }
 
 // count is the verdict on what was published on the channel.
@@ -429,4 +469,125 @@ func (c court) count(recorders []*recorder) (v verdict) {
 		}
 	}
 	return v
+}
+
+// faultPeers are one peer that publishes and another one with three subscribers.
+type faultPeers struct {
+	*testing.T
+	ledger
+
+	publisher, reader *bus.Bus
+	recorders         []*recorder
+	feedDowns         atomic.Int64 // of the reader
+}
+
+var faultChannels = []string{"/a", "/b|c"}
+
+func newFaultPeers(t *testing.T, publisher, reader driver.Backend, adjust ...func(*bus.Options)) *faultPeers {
+	t.Helper()
+	f := &faultPeers{T: t}
+	count := func(o *bus.Options) {
+		o.Trace = &bus.Trace{FeedDown: func(error) { f.feedDowns.Add(1) }}
+	}
+	f.publisher = faultBus(t, publisher, adjust...)
+	f.reader = faultBus(t, reader, append(adjust, count)...)
+	f.subscribe()
+	return f
+}
+
+// faultBus is a bus that keeps all that it publishes.
+func faultBus(t *testing.T, peer driver.Backend, adjust ...func(*bus.Options)) *bus.Bus {
+	t.Helper()
+	options := &bus.Options{MaxBacklogSize: 1e6, MaxGlobalBacklogSize: 1e6, Keepalive: -1, LivenessBound: faultBound}
+	for _, change := range adjust {
+		change(options)
+	}
+	return bustest.On(t, peer, options)
+}
+
+// subscribe makes three subscribers.
+func (f *faultPeers) subscribe() {
+	f.Helper()
+	for _, channel := range append(faultChannels, faultChannels[0]) {
+		f.recorders = append(f.recorders, record(f.T, f.reader, channel))
+	}
+	awaitHealth(f.T, f.reader, faultPatience, true)
+}
+
+// load publishes until stop is called.
+func (f *faultPeers) load(publishers int, pause time.Duration) *publishing {
+	f.Helper()
+	return f.keepPublishing(f.T, f.publisher, faultChannels, publishers, pause, 2*time.Second)
+}
+
+// publishAll publishes some messages on each channel, which have to be accepted.
+func (f *faultPeers) publishAll(each int) {
+	f.Helper()
+	for range each {
+		for _, channel := range faultChannels {
+			if _, err := f.publish(f.Context(), f.publisher, channel); err != nil {
+				f.Fatal(err)
+			}
+		}
+	}
+}
+
+// awaitPublished waits until so many more messages are accepted.
+func (f *faultPeers) awaitPublished(more int) {
+	f.Helper()
+	before := f.accepted()
+	eventually(f.T, faultPatience, fmt.Sprintf("%d more messages to be accepted", more), func() bool { return f.accepted() >= before+more })
+}
+
+// awaitSeen waits until every subscriber has the last message of its channel that was
+// accepted so far.
+func (f *faultPeers) awaitSeen() {
+	f.Helper()
+	for _, r := range f.recorders {
+		last := 0
+		for _, e := range f.all(r.channel) {
+			if e.err == nil {
+				last = e.number
+			}
+		}
+		if last > 0 {
+			r.awaitNumber(last)
+		}
+	}
+}
+
+// verdict judges all subscribers when the reader is well again.
+func (f *faultPeers) verdict() verdict {
+	f.Helper()
+	awaitHealth(f.T, f.reader, faultPatience, true)
+	return f.judge(f.T, f.publisher, f.recorders...)
+}
+
+// wantGaps checks the reasons of all gaps that each subscriber was told of.
+func (f *faultPeers) wantGaps(want ...bus.GapReason) {
+	f.Helper()
+	for _, r := range f.recorders {
+		var got []bus.GapReason
+		for _, gap := range r.gaps() {
+			got = append(got, gap.Reason)
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			f.Errorf("%s: gaps %v, want the reasons %v", r.channel, r.gaps(), want)
+		}
+	}
+}
+
+func (f *faultPeers) wantNoLoss(v verdict) {
+	f.Helper()
+	if v.lost > 0 || v.acknowledged == 0 {
+		f.Errorf("%d of %d acknowledged messages are lost", v.lost, v.acknowledged)
+	}
+}
+
+// wantFailures checks that no publish failed in another way.
+func (f *faultPeers) wantFailures(expected ...error) {
+	f.Helper()
+	for _, err := range f.failures(expected...) {
+		f.Error(err)
+	}
 }
