@@ -15,21 +15,36 @@ type targets struct {
 	clients       []string
 }
 
-// Around the payload of an envelope without targets.
+// What stands between the values of an envelope, as Publish and the gem write it.
 const (
-	envelopeStart  = `{"data":`
-	envelopeNobody = `,"user_ids":null,"group_ids":null,"client_ids":null}`
+	envelopeStart   = `{"data":`
+	envelopeUsers   = `,"user_ids":`
+	envelopeGroups  = `,"group_ids":`
+	envelopeClients = `,"client_ids":`
+	envelopeEnd     = `}`
 )
+
+// encodeMessage returns the envelope for a payload that is not encoded yet.
+func encodeMessage(data any, to targets) ([]byte, error) {
+	scratch, _ := payloadEncoders.Get().(*payloadEncoder) // it holds nothing else
+	defer scratch.release()
+	payload, err := encodePayload(scratch, data)
+	if err != nil {
+		return nil, err
+	}
+	return encodeEnvelope(payload, to), nil
+}
 
 // encodeEnvelope returns what is stored, member by member as the gem has it.
 func encodeEnvelope(payload []byte, to targets) []byte {
-	b := make([]byte, 0, len(envelopeStart)+len(payload)+len(envelopeNobody)+16*(len(to.users)+len(to.groups))+40*len(to.clients))
+	const rest = len(envelopeStart + envelopeUsers + envelopeGroups + envelopeClients + envelopeEnd + "nullnullnull")
+	b := make([]byte, 0, rest+len(payload)+16*(len(to.users)+len(to.groups))+40*len(to.clients))
 	b = append(b, envelopeStart...)
 	b = append(b, payload...)
-	b = appendTarget(append(b, `,"user_ids":`...), to.users, ID.appendJSON)
-	b = appendTarget(append(b, `,"group_ids":`...), to.groups, ID.appendJSON)
-	b = appendTarget(append(b, `,"client_ids":`...), to.clients, func(s string, b []byte) []byte { return appendJSONString(b, s) })
-	return append(b, '}')
+	b = appendTarget(append(b, envelopeUsers...), to.users, ID.appendJSON)
+	b = appendTarget(append(b, envelopeGroups...), to.groups, ID.appendJSON)
+	b = appendTarget(append(b, envelopeClients...), to.clients, func(s string, b []byte) []byte { return appendJSONString(b, s) })
+	return append(b, envelopeEnd...)
 }
 
 func appendTarget[T any](b []byte, list []T, appendOne func(T, []byte) []byte) []byte {
@@ -54,9 +69,14 @@ var (
 // decodeEnvelope reads what is stored, by any publisher. The payload shares
 // memory with b.
 func decodeEnvelope(b []byte) (json.RawMessage, targets, error) {
-	if payload, ok := untargetedPayload(b); ok {
-		return payload, targets{}, checkJSON(payload, maxDepth, false)
+	if payload, to, ok := scanEnvelope(b); ok {
+		return payload, to, nil
 	}
+	return decodeAnyEnvelope(b)
+}
+
+// decodeAnyEnvelope reads what was not written as Publish and the gem do.
+func decodeAnyEnvelope(b []byte) (json.RawMessage, targets, error) {
 	if !json.Valid(b) {
 		return nil, targets{}, fmt.Errorf("envelope %s: %w", shorten(b), errNotJSON)
 	}
@@ -72,18 +92,6 @@ func decodeEnvelope(b []byte) (json.RawMessage, targets, error) {
 		return payload, to, err
 	}
 	return json.RawMessage("null"), to, err
-}
-
-// untargetedPayload cuts the payload out of an envelope as Publish and the gem
-// write it for everyone; that is nearly every message.
-func untargetedPayload(b []byte) (json.RawMessage, bool) {
-	rest, ok := bytes.CutPrefix(b, []byte(envelopeStart))
-	if !ok {
-		return nil, false
-	}
-	payload, ok := bytes.CutSuffix(rest, []byte(envelopeNobody))
-	// What lies between is one JSON value, or the end was inside a string.
-	return payload, ok && json.Valid(payload)
 }
 
 // envelopeMembers reads the members by their exact names, the last of equals,

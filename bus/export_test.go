@@ -7,6 +7,15 @@ var (
 		payload, to, err := decodeEnvelope(b)
 		return payload, to.users, to.groups, to.clients, err
 	}
-	EncodePayload   = encodePayload
+	EncodePayload = func(data any) ([]byte, error) {
+		scratch := payloadEncoders.New().(*payloadEncoder)
+		return encodePayload(scratch, data)
+	}
+	DecodeAnyEnvelope = func(b []byte) (payload []byte, users, groups []ID, clients []string, err error) {
+		payload, to, err := decodeAnyEnvelope(b)
+		return payload, to.users, to.groups, to.clients, err
+	}
 	SplitStoredName = splitStoredName
+	SurelyFit       = func(b []byte) bool { return surelyFit(b, maxDepth) }
+	CheckJSON       = func(b []byte) error { return checkJSON(b, maxDepth, true) }
 )

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -14,30 +15,57 @@ import (
 const maxDepth = 99
 
 // encodePayload encodes a payload as the gem writes JSON. A json.RawMessage is
-// taken as it is but for white space.
-func encodePayload(data any) ([]byte, error) {
+// taken as it is but for white space. What it returns may share memory with
+// scratch, or with data.
+func encodePayload(scratch *payloadEncoder, data any) ([]byte, error) {
 	raw, isRaw := data.(json.RawMessage)
-	var buf bytes.Buffer
-	if isRaw {
-		if err := json.Compact(&buf, raw); err != nil {
-			return nil, fmt.Errorf("%w: not JSON: %w", ErrInvalidData, err)
-		}
-		raw = buf.Bytes()
-	} else {
-		encoder := json.NewEncoder(&buf)
-		encoder.SetEscapeHTML(false)
-		if err := encoder.Encode(data); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrInvalidData, err)
-		}
+	if !isRaw {
 		var err error
-		if raw, err = rubyEscapes(bytes.TrimSuffix(buf.Bytes(), []byte{'\n'})); err != nil {
+		if raw, err = scratch.encode(data); err != nil {
 			return nil, err
 		}
 	}
-	if err := checkJSON(raw, maxDepth, true); err != nil {
+	if surelyFit(raw, maxDepth) {
+		return raw, nil
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, raw); err != nil {
+		return nil, fmt.Errorf("%w: not JSON: %w", ErrInvalidData, err)
+	}
+	if err := checkJSON(compact.Bytes(), maxDepth, true); err != nil {
 		return nil, err
 	}
-	return raw, nil
+	return compact.Bytes(), nil
+}
+
+// A payloadEncoder is an encoder that is used again, with its memory.
+type payloadEncoder struct {
+	buf     bytes.Buffer
+	encoder *json.Encoder
+}
+
+var payloadEncoders = sync.Pool{New: func() any {
+	e := &payloadEncoder{}
+	e.encoder = json.NewEncoder(&e.buf)
+	e.encoder.SetEscapeHTML(false)
+	return e
+}}
+
+// encode returns what is good until the next call.
+func (e *payloadEncoder) encode(data any) ([]byte, error) {
+	e.buf.Reset()
+	if err := e.encoder.Encode(data); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidData, err)
+	}
+	return rubyEscapes(bytes.TrimSuffix(e.buf.Bytes(), []byte{'\n'}))
+}
+
+// release lets others use e, unless it has become too large to keep.
+func (e *payloadEncoder) release() {
+	const most = 64 << 10
+	if e.buf.Cap() <= most {
+		payloadEncoders.Put(e)
+	}
 }
 
 // rubyEscapes undoes the two escapes that encoding/json writes and Ruby does

@@ -159,11 +159,9 @@ func (b *Bus) prepare(p *publication, data any, opts []PublishOption) (err error
 	if strings.HasPrefix(p.channel, globalPrefix) && (p.to.users != nil || p.to.groups != nil) {
 		return fmt.Errorf("%w: a channel below %s is for every site and takes no users or groups", ErrInvalidTarget, globalPrefix)
 	}
-	payload, err := encodePayload(data)
-	if err != nil {
+	if p.envelope, err = encodeMessage(data, p.to); err != nil {
 		return err
 	}
-	p.envelope = encodeEnvelope(payload, p.to)
 	if size := len(p.stored) + len(p.envelope); size > b.options.MaxMessageBytes {
 		return fmt.Errorf("%w: %d bytes as stored; at most %d are accepted", ErrTooLarge, size, b.options.MaxMessageBytes)
 	}
@@ -173,7 +171,7 @@ func (b *Bus) prepare(p *publication, data any, opts []PublishOption) (err error
 func (o *Options) limits() driver.Limits {
 	return driver.Limits{
 		MaxSize: o.MaxBacklogSize, MaxGlobalSize: o.MaxGlobalBacklogSize,
-		MaxAge: o.MaxBacklogAge, ClearEvery: o.ClearEvery,
+		MaxAge: o.MaxBacklogAge, MaxGlobalAge: o.MaxBacklogAge, ClearEvery: o.ClearEvery,
 	}
 }
 
