@@ -48,6 +48,7 @@ type stage struct {
 	// oneLife is whether a reader that moves to another peer may find an earlier life
 	// of the store there: it stays with its own.
 	oneLife bool
+	end     func() // ends what the stage itself does; nil: nothing
 }
 
 // A fault breaks something and mends it again. Its weight is how often it is chosen.
@@ -88,6 +89,9 @@ func playHistory(t *testing.T, build func(*play) stage) {
 	p.awaitWell()
 	p.publishLast()
 	readers.wait(t)
+	if p.stage.end != nil {
+		p.stage.end()
+	}
 	report, err := p.h.Check()
 	t.Logf("seed %d: %+v", p.seed, report)
 	if err != nil {

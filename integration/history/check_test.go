@@ -369,3 +369,20 @@ func TestHistory_IsWrittenAsText(t *testing.T) {
 		}
 	}
 }
+
+func TestHistory_FaultsThatOverlapAreOne(t *testing.T) {
+	t.Parallel()
+	h := New()
+	at := func(s int) time.Time { return h.began.Add(time.Duration(s) * time.Second) }
+	h.Broke(Wipe, at(5), at(6))
+	h.Broke(Failover, at(1), at(2))
+	h.Broke(Wipe, at(8), at(9))
+	h.Broke(Failover, at(4), at(8))
+	var got []Break
+	for _, b := range h.breaks {
+		got = append(got, *b)
+	}
+	if want := []Break{{Failover, time.Second, 2 * time.Second}, {Failover, 4 * time.Second, 9 * time.Second}}; !slices.Equal(got, want) {
+		t.Errorf("breaks %v, want %v", got, want)
+	}
+}

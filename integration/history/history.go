@@ -9,6 +9,7 @@ package history
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -110,7 +111,7 @@ type Break struct {
 	Began, Ended time.Duration
 }
 
-// Break records a fault that do commits. Breaks must not overlap.
+// Break records a fault that do commits. Two of them must not overlap.
 func (h *History) Break(kind Kind, do func()) {
 	b := &Break{Kind: kind, Ended: never}
 	h.mu.Lock()
@@ -121,6 +122,27 @@ func (h *History) Break(kind Kind, do func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	b.Ended = h.now()
+}
+
+// Broke records a fault that was seen to have happened. One that overlaps with others
+// is taken for one fault with them.
+func (h *History) Broke(kind Kind, began, ended time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	b := &Break{kind, began.Sub(h.began), ended.Sub(h.began)}
+	apart := make([]*Break, 0, len(h.breaks)+1)
+	for _, other := range h.breaks {
+		if other.Ended < b.Began || other.Began > b.Ended {
+			apart = append(apart, other)
+			continue
+		}
+		b.Began, b.Ended = min(b.Began, other.Began), max(b.Ended, other.Ended)
+		if other.Kind == Failover {
+			b.Kind = Failover // which may keep something
+		}
+	}
+	h.breaks = append(apart, b)
+	slices.SortFunc(h.breaks, func(a, b *Break) int { return int(a.Began - b.Began) })
 }
 
 // A note is for people.

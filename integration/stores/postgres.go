@@ -22,6 +22,10 @@ type PostgresOptions struct {
 	// Config are further settings, each as in "max_connections=20". The server takes
 	// 300 connections unless told otherwise.
 	Config []string
+	// MaxFileBytes is how long a file of the server's may become, at least 4 MiB: a
+	// table cannot grow beyond it, as on a full disk, while the server's log goes on in
+	// new files. 0: no limit.
+	MaxFileBytes int
 }
 
 // A PostgresServer is a server for one test. Its user is postgres, and it asks for
@@ -80,7 +84,7 @@ func (s *PostgresServer) program(fill string) program {
 	}
 	p := program{
 		name:    "postgres",
-		script:  "[ -e filled ] || { " + fill + " && touch filled; } && exec " + quote(start...),
+		script:  "[ -e filled ] || { " + fill + " && touch filled; } && " + s.fileLimit() + "exec " + quote(start...),
 		quit:    syscall.SIGINT,
 		abort:   syscall.SIGQUIT,
 		binary:  "postgres",
@@ -92,6 +96,14 @@ func (s *PostgresServer) program(fill string) program {
 		p.image = ""
 	}
 	return p
+}
+
+// fileLimit is a command of the shell, which counts in blocks of 512 bytes.
+func (s *PostgresServer) fileLimit() string {
+	if s.options.MaxFileBytes == 0 {
+		return ""
+	}
+	return fmt.Sprintf("ulimit -f %d && ", s.options.MaxFileBytes/512)
 }
 
 func (s *PostgresServer) ping(ctx context.Context) error {
