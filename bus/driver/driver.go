@@ -148,5 +148,6 @@ type Limits struct {
 	MaxSize       int           // messages of this channel
 	MaxGlobalSize int           // messages of all channels together
 	MaxAge        time.Duration // age of this channel's backlog, counted from its newest message; whole seconds
+	MaxGlobalAge  time.Duration // age of every channel's messages, on a store whose channels do not expire by themselves; whole seconds
 	ClearEvery    int
 }

@@ -34,7 +34,7 @@ func (b *Backend) Read(ctx context.Context, ranges []driver.Range) (driver.Snaps
 		state, err := b.State(ctx)
 		return driver.Snapshot{State: state}, err
 	}
-	var snapshot driver.Snapshot
+	snapshot := driver.Snapshot{Pages: make([]driver.Page, len(ranges))}
 	var err error
 	snapshot.State, err = b.ask(ctx, pagesSQL, pageArguments(ranges), func(rows pgx.Rows) (err error) {
 		snapshot.Pages, err = scanPages(rows, ranges)
@@ -136,20 +136,17 @@ func (b *Backend) ask(ctx context.Context, sql string, arguments []any, scan fun
 	if err := b.begin(ctx); err != nil {
 		return driver.State{}, err
 	}
-	err = b.withTable(ctx, func() error {
-		request := &pgx.Batch{} // made anew each time: one that failed remembers it
-		request.Queue(stateSQL)
-		request.Queue(sql, arguments...)
-		results := b.pool.SendBatch(ctx, request)
-		defer results.Close()
-		if state, err = scanState(results.QueryRow()); err != nil {
-			return err
-		}
-		rows, err := results.Query()
-		if err != nil {
-			return err
-		}
-		return scan(rows)
-	})
-	return state, err
+	request := &pgx.Batch{}
+	request.Queue(stateSQL)
+	request.Queue(sql, arguments...)
+	results := b.pool.SendBatch(ctx, request)
+	defer results.Close()
+	if state, err = scanState(results.QueryRow()); err != nil {
+		return state, missingIsEmpty(err)
+	}
+	rows, err := results.Query()
+	if err != nil {
+		return state, missingIsEmpty(err)
+	}
+	return state, scan(rows)
 }

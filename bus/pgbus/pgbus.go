@@ -37,8 +37,9 @@ type Options struct {
 	ListenConfig *pgx.ConnConfig
 }
 
-// A Backend is one peer on a database. It implements driver.Backend; all its
-// methods are safe for concurrent use. It has no goroutines of its own.
+// A Backend is one peer on a database. It implements driver.Backend and
+// driver.Resetter; all its methods are safe for concurrent use. It has no
+// goroutines of its own.
 type Backend struct {
 	pool    *pgxpool.Pool
 	options Options
@@ -49,7 +50,10 @@ type Backend struct {
 	streams map[*stream]struct{}
 }
 
-var _ driver.Backend = (*Backend)(nil)
+var (
+	_ driver.Backend  = (*Backend)(nil)
+	_ driver.Resetter = (*Backend)(nil)
+)
 
 // New returns a peer that works with pool, which stays the caller's to close,
 // after the Backend. It does not connect. Options may be nil.

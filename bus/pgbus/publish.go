@@ -5,7 +5,9 @@ import (
 	_ "embed" // for the statements
 	"errors"
 	"fmt"
+	"math"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -53,8 +55,16 @@ func (b *Backend) publication(channel string, data []byte, limits driver.Limits)
 	batch := &pgx.Batch{}
 	batch.Queue(insertSQL, channel, string(data), b.notices())
 	batch.Queue(trimSQL, channel, clearEvery(limits), int64(max(limits.MaxSize, 0)), int64(max(limits.MaxGlobalSize, 0)),
-		limits.MaxAge.Seconds(), int64(keep), b.swept.Load())
+		limits.MaxAge.Seconds(), int64(keep), b.swept.Load(), maxGlobalAge(limits).Seconds())
 	return batch
+}
+
+// maxGlobalAge is what the limits say, or with no such limit more than any age.
+func maxGlobalAge(limits driver.Limits) time.Duration {
+	if limits.MaxGlobalAge > 0 {
+		return limits.MaxGlobalAge
+	}
+	return math.MaxInt64
 }
 
 func clearEvery(limits driver.Limits) int64 { return int64(max(limits.ClearEvery, 1)) }

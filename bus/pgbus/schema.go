@@ -23,6 +23,9 @@ var (
 // take turns as well. The number spells mess_bus. A lock is of one database.
 const lockSQL = "SELECT pg_advisory_xact_lock(7882833662140642675)"
 
+// tableSQL fails where there is no table.
+const tableSQL = "SELECT FROM message_bus LIMIT 0"
+
 // Schema returns the statements that create the table and its indexes, the same
 // that the gem executes. They may be executed again. A Backend does that when
 // it misses the table, so only those need them whose role may not create tables.
@@ -60,6 +63,45 @@ func (b *Backend) withTable(ctx context.Context, request func() error) error {
 	return request()
 }
 
+// missingIsEmpty takes a store without its table for an empty one, of no epoch. A
+// read does not create the table: the gem's reset! drops it and creates it again in
+// two steps, and fails when somebody else comes between them.
+func missingIsEmpty(err error) error {
+	if isCode(err, undefinedTable) {
+		return nil
+	}
+	return err
+}
+
+// ensureTable creates the table if it is missing, so that the store has an epoch.
+// Where this role may not, or the server takes no writes, it stays missing.
+func (b *Backend) ensureTable(ctx context.Context) error {
+	err := b.withTable(ctx, func() error {
+		_, err := b.pool.Exec(ctx, tableSQL)
+		return err
+	})
+	if isCode(err, readOnlyTransaction, insufficientPrivilege) {
+		return nil
+	}
+	return err
+}
+
+// Reset implements driver.Resetter: it drops the table and creates it again, in
+// one transaction.
+func (b *Backend) Reset(ctx context.Context) error {
+	if err := b.begin(ctx); err != nil {
+		return err
+	}
+	return pgx.BeginFunc(ctx, b.pool, func(tx pgx.Tx) error {
+		for _, sql := range []string{lockSQL, "DROP TABLE IF EXISTS message_bus", schemaSQL} {
+			if _, err := tx.Exec(ctx, sql); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // createTable creates the table unless somebody else just did.
 func (b *Backend) createTable(ctx context.Context) error {
 	err := pgx.BeginFunc(ctx, b.pool, func(tx pgx.Tx) error {
@@ -82,11 +124,12 @@ func (b *Backend) createTable(ctx context.Context) error {
 
 // Codes of Postgres errors, appendix A of its manual.
 const (
-	readOnlyTransaction = "25006"
-	undefinedTable      = "42P01"
-	duplicateTable      = "42P07"
-	duplicateObject     = "42710"
-	uniqueViolation     = "23505"
+	readOnlyTransaction   = "25006"
+	insufficientPrivilege = "42501"
+	undefinedTable        = "42P01"
+	duplicateTable        = "42P07"
+	duplicateObject       = "42710"
+	uniqueViolation       = "23505"
 )
 
 // isCode reports whether err is an answer of the server with one of these codes.

@@ -30,12 +30,8 @@ func (b *Backend) State(ctx context.Context) (driver.State, error) {
 	if err := b.begin(ctx); err != nil {
 		return driver.State{}, err
 	}
-	var state driver.State
-	err := b.withTable(ctx, func() (err error) {
-		state, err = scanState(b.pool.QueryRow(ctx, stateSQL))
-		return err
-	})
-	return state, err
+	state, err := scanState(b.pool.QueryRow(ctx, stateSQL))
+	return state, missingIsEmpty(err)
 }
 
 func scanState(row pgx.Row) (driver.State, error) {

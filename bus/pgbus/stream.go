@@ -37,6 +37,9 @@ func (b *Backend) Listen(ctx context.Context) (driver.Stream, error) {
 	if err := b.begin(ctx); err != nil {
 		return nil, err
 	}
+	if err := b.ensureTable(ctx); err != nil {
+		return nil, err
+	}
 	s := &stream{backend: b, waiting: &notices{}, turn: make(chan struct{}, 1), ended: make(chan struct{})}
 	var err error
 	if s.conn, err = b.connect(ctx, s.waiting.put); err != nil {

@@ -7,6 +7,9 @@
 -- removes: below there may be any number of dead rows that a long transaction
 -- elsewhere keeps from being cleaned up. One publish in 1024 begins at the bottom.
 --
+-- Whether any channel has messages that are too old is looked up where the oldest
+-- message of all is, and at one publish in 64 whatever that one's age is.
+--
 -- Channel and id are compared as one, since that leaves the planner the index on
 -- both only: it knows too little of these parameters to choose well.
 WITH published AS (
@@ -18,9 +21,26 @@ WITH published AS (
 	DELETE FROM message_bus
 	WHERE id > (SELECT swept FROM published) AND id <= (SELECT floor FROM published)
 	RETURNING 1
+), dated AS (
+	SELECT published.*, clock_timestamp()::timestamp - make_interval(secs => $8::float8) AS oldest
+	FROM published
+), aged AS (
+	DELETE FROM message_bus AS old
+	WHERE (SELECT count(*) FROM swept) >= 0 -- that comes first
+	AND (SELECT id % 64 = 0 OR coalesce((
+		SELECT added_at FROM message_bus AS first
+		WHERE first.id > greatest(dated.swept, dated.floor) ORDER BY first.id LIMIT 1
+	) < dated.oldest, false) FROM dated)
+	AND id > (SELECT floor FROM dated) AND id <= (SELECT top FROM dated)
+	AND added_at < (SELECT oldest FROM dated)
+	AND NOT EXISTS (
+		SELECT FROM message_bus AS young
+		WHERE young.channel = old.channel AND young.id < old.id AND young.added_at >= (SELECT oldest FROM dated)
+	)
+	RETURNING 1
 )
 DELETE FROM message_bus
-WHERE (SELECT count(*) FROM swept) >= 0 -- that comes first
+WHERE (SELECT count(*) FROM aged) >= 0 -- that comes before
 AND (channel, id) > ($1::text, (SELECT floor FROM published))
 AND (channel, id) <= ($1::text, (
 	SELECT least(top, greatest(
