@@ -167,6 +167,9 @@ func (b *Bus) Site(name string) *Bus {
 // SiteName returns the site of a view made by Site, and whether b is one.
 func (b *Bus) SiteName() (name string, sited bool) { return b.site, b.sited }
 
+// Root returns the bus that b is a view of: the one without a site.
+func (b *Bus) Root() *Bus { return &Bus{core: b.core} }
+
 // Close ends every subscription with ErrClosed, waits until the bus's last
 // goroutine is gone, callbacks of SubscribeFunc included, and closes the
 // backend. It must not be called from such a callback. Its error tells of

@@ -63,4 +63,7 @@ func TestSiteName_IsTheViews(t *testing.T) {
 	if name, sited := b.Site("one").SiteName(); name != "one" || !sited {
 		t.Errorf("the view of site one: %q, %v", name, sited)
 	}
+	if name, sited := b.Site("one").Root().SiteName(); name != "" || sited {
+		t.Errorf("back at the root: %q, %v", name, sited)
+	}
 }
