@@ -29,6 +29,8 @@ func (n *notices) first() *pgconn.Notification {
 	return n.list[0]
 }
 
+func (n *notices) len() int { return len(n.list) }
+
 func (n *notices) drop() {
 	n.list[0] = nil
 	n.list = n.list[1:]
@@ -65,7 +67,7 @@ func (s *stream) fetch(ctx context.Context, payload string) (driver.Message, err
 		return driver.Message{Data: []byte(payload)}, nil //nolint:nilerr // the global id 0 says so
 	}
 	m := driver.Message{GlobalID: id, ID: id}
-	err = s.use(ctx, false, func(ctx context.Context) error {
+	err = s.use(ctx, func(ctx context.Context) error {
 		return s.conn.QueryRow(ctx, "SELECT channel, value FROM message_bus WHERE id = $1", id).Scan(&m.Channel, &m.Data)
 	})
 	switch {

@@ -24,11 +24,11 @@ type stream struct {
 	turn    chan struct{} // holds a token while it is somebody's turn
 	ended   chan struct{} // closed with err set
 
-	mu     sync.Mutex // protects everything below
-	err    error      // why it ended; nil while it lasts
-	wanted int        // goroutines that interrupt Next to have their turn
-	cancel context.CancelFunc
-	idle   bool // what cancel ends is a wait for a notice, which can begin again
+	mu     sync.Mutex         // protects everything below
+	err    error              // why it ended; nil while it lasts
+	wanted int                // goroutines that interrupt Next to have their turn
+	idling bool               // Next waits for a notice, and can be interrupted
+	cancel context.CancelFunc // of a request to the server
 }
 
 // Listen implements driver.Backend. The stream's connection does not come from
@@ -139,7 +139,11 @@ func (s *stream) advance(ctx context.Context) (m driver.Message, ok bool, err er
 	defer s.give()
 	n := s.waiting.first()
 	if n == nil {
-		return driver.Message{}, false, s.wait(ctx)
+		err = s.wait(ctx)
+		n = s.waiting.first()
+	}
+	if n == nil || err != nil {
+		return driver.Message{}, false, err
 	}
 	m, ok, err = s.open(ctx, n)
 	if err == nil {
@@ -148,21 +152,72 @@ func (s *stream) advance(ctx context.Context) (m driver.Message, ok bool, err er
 	return m, ok, err
 }
 
-// wait waits until there is a notice or somebody else wants a turn. That, or
-// the end of ctx, does the connection no harm.
+// wait waits until there is a notice, ctx ends, or somebody else wants a turn,
+// none of which does the connection any harm.
 func (s *stream) wait(ctx context.Context) error {
-	err := s.use(ctx, true, s.conn.PgConn().WaitForNotification)
+	if !s.idle(true) {
+		return s.reason()
+	}
+	stop := context.AfterFunc(ctx, s.interrupt)
+	err := s.receive()
+	stop()
+	s.idle(false)
 	switch {
-	case err == nil, s.lives() && ctx.Err() == nil:
-		return nil
-	case s.lives():
+	case s.reason() != nil:
+		return s.reason()
+	case s.conn.IsClosed():
+		return s.end(err)
+	case s.waiting.first() == nil:
 		return ctx.Err()
 	}
-	return s.end(err)
+	return nil
 }
 
-// lives reports whether the connection is still good. It must be one's turn.
-func (s *stream) lives() bool { return !s.conn.IsClosed() && s.reason() == nil }
+// receive waits for a notice and takes those along that have arrived with it.
+func (s *stream) receive() error {
+	conn := s.conn.PgConn()
+	err := conn.WaitForNotification(context.Background())
+	if err != nil || conn.Frontend().ReadBufferLen() == 0 {
+		return err
+	}
+	s.interrupt() // what is buffered is read; nothing is waited for
+	for err == nil && conn.Frontend().ReadBufferLen() > 0 && s.waiting.len() < mostNotices {
+		err = conn.WaitForNotification(context.Background())
+	}
+	return err
+}
+
+// mostNotices are taken from the connection at once.
+const mostNotices = 256
+
+// interrupt ends a wait for a notice by a deadline that has passed: pgx keeps
+// what it has read of a message until it is asked for the rest.
+func (s *stream) interrupt() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expire()
+}
+
+// expire is interrupt; s.mu must be held.
+func (s *stream) expire() {
+	if s.idling {
+		_ = s.conn.PgConn().Conn().SetReadDeadline(time.Unix(1, 0)) // fails on a closed connection only
+	}
+}
+
+// idle begins a wait that can be interrupted, unless it would be, or ends it.
+func (s *stream) idle(begin bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if begin && (s.err != nil || s.wanted > 0) {
+		return false
+	}
+	s.idling = begin
+	if !begin {
+		_ = s.conn.PgConn().Conn().SetReadDeadline(time.Time{}) // likewise
+	}
+	return true
+}
 
 // take takes a turn. Those who want it get it before Next does again.
 func (s *stream) take(ctx context.Context) error {
@@ -184,24 +239,23 @@ func (s *stream) take(ctx context.Context) error {
 
 func (s *stream) give() { <-s.turn }
 
-// use runs f, whose context also ends with the stream and, if idle, when
-// somebody else wants a turn. It must be one's own.
-func (s *stream) use(ctx context.Context, idle bool, f func(context.Context) error) error {
+// use runs f, whose context ends with the stream as well. It must be one's turn.
+func (s *stream) use(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer s.begin(nil, false)
-	if !s.begin(cancel, idle) {
-		return context.Canceled
+	if err := s.cancelWith(cancel); err != nil {
+		return err
 	}
+	defer s.cancelWith(nil)
 	return f(ctx)
 }
 
-// begin notes how to end what begins. It reports false if that is wanted already.
-func (s *stream) begin(cancel context.CancelFunc, idle bool) bool {
+// cancelWith notes how to end what is going on, unless the stream has ended.
+func (s *stream) cancelWith(cancel context.CancelFunc) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cancel, s.idle = cancel, idle
-	return s.err == nil && (!idle || s.wanted == 0)
+	s.cancel = cancel
+	return s.err
 }
 
 // want says that somebody wants a turn (1), or not any more (-1).
@@ -209,8 +263,8 @@ func (s *stream) want(change int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wanted += change
-	if s.wanted > 0 && s.idle && s.cancel != nil {
-		s.cancel()
+	if s.wanted > 0 {
+		s.expire()
 	}
 }
 
@@ -229,6 +283,7 @@ func (s *stream) end(err error) error {
 	}
 	s.err = err
 	close(s.ended)
+	s.expire()
 	if s.cancel != nil {
 		s.cancel()
 	}
@@ -245,7 +300,7 @@ func (s *stream) Ping(ctx context.Context) error {
 		return err
 	}
 	defer s.give()
-	err = s.use(ctx, false, s.conn.Ping)
+	err = s.use(ctx, s.conn.Ping)
 	if err != nil {
 		_ = s.end(err)
 	}
