@@ -631,8 +631,10 @@ func TestFaultRedis_TenThousandChannelsAreCaughtUpWithInAFewRoundTrips(t *testin
 	before := counter.trips.Load()
 	f.proxy.Restore()
 	<-up
+	ctx, cancel := context.WithTimeout(t.Context(), faultPatience)
+	defer cancel()
 	for i := range missed {
-		m, err := subscriptions[i*(channels/missed)].Next(t.Context())
+		m, err := subscriptions[i*(channels/missed)].Next(ctx)
 		if err != nil || string(m.Data) != fmt.Sprint(i) {
 			t.Errorf("%s: %s, %v; want %d", m.Channel, m.Data, err, i)
 		}
