@@ -406,6 +406,10 @@ func TestPostgres_ReadOnlyDatabaseIsSaidSo(t *testing.T) {
 	if got := b.state(); got.GlobalID != 1 {
 		t.Errorf("state %+v: an id was used up by a publish that was refused", got)
 	}
+	execPostgres(t, b.url, "BEGIN READ WRITE; DROP TABLE message_bus; COMMIT")
+	if _, err := postgresPeer(t, b.url, nil).Publish(context.Background(), "/a", []byte(`"z"`), postgresLimits); !errors.Is(err, driver.ErrReadOnly) {
+		t.Errorf("publish without a table: %v, want driver.ErrReadOnly", err)
+	}
 }
 
 func TestPostgres_AStandbyIsReadOnlyUntilItsPromotionBeginsATimeline(t *testing.T) {

@@ -7,8 +7,9 @@
 //	b, err := bus.New(store, nil)
 //
 // Messages are rows of the table message_bus; what is published is announced
-// by NOTIFY. The table is created when it is missed for the first time; see
-// [Schema] for those who would rather do that themselves.
+// by NOTIFY. The table is created by the first publish or feed that misses it;
+// see [Schema] for those who would rather do that themselves. Until then a
+// reader finds an empty store.
 //
 // # What it promises
 //
@@ -42,9 +43,10 @@
 // Message ids are global ids: those of one channel ascend, with holes. What was
 // trimmed leaves no trace of its own, so a reader who comes back is told that
 // something may be lost unless the table proves the contrary: a message of its
-// channel that is not newer than its position, or every id since. Trimming by
-// age happens when something is published on the channel, and only there. A
-// message that is too long for a notice is not trimmed by its own publish.
+// channel that is not newer than its position, or every id since. Publishes
+// trim by age too: their own channel by their age, all channels by
+// driver.Limits.MaxGlobalAge. A message that is too long for a notice is not
+// trimmed by its own publish.
 //
 // A TRUNCATE with RESTART IDENTITY, or the table dropped and made anew, is a
 // reset. So is, in the eyes of a reader, moving to another cluster by dump or

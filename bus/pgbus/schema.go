@@ -10,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/messagebus-go/messagebus/bus/driver"
 )
 
 var (
@@ -58,7 +60,11 @@ func (b *Backend) withTable(ctx context.Context, request func() error) error {
 		return err
 	}
 	if err := b.createTable(ctx); err != nil {
-		return fmt.Errorf("create the table message_bus: %w", err)
+		err = fmt.Errorf("create the table message_bus: %w", err)
+		if isCode(err, readOnlyTransaction) {
+			return fmt.Errorf("%w: %w", driver.ErrReadOnly, err)
+		}
+		return err
 	}
 	return request()
 }

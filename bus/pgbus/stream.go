@@ -243,19 +243,19 @@ func (s *stream) give() { <-s.turn }
 func (s *stream) use(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if err := s.cancelWith(cancel); err != nil {
+	s.cancelWith(cancel)
+	defer s.cancelWith(nil)
+	if err := s.reason(); err != nil {
 		return err
 	}
-	defer s.cancelWith(nil)
 	return f(ctx)
 }
 
-// cancelWith notes how to end what is going on, unless the stream has ended.
-func (s *stream) cancelWith(cancel context.CancelFunc) error {
+// cancelWith notes how to end what is going on.
+func (s *stream) cancelWith(cancel context.CancelFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cancel = cancel
-	return s.err
 }
 
 // want says that somebody wants a turn (1), or not any more (-1).
