@@ -86,11 +86,18 @@ func (w *walk) excuse(p *Publish) excuse {
 	lives := w.lives[p.Number-1]
 	for life := lives.first; life <= lives.last; life++ {
 		for i, s := range w.reader.Sightings {
-			if s.Gap == nil || p.Began > s.At {
+			if s.Gap == nil {
 				continue
 			}
-			if why := w.covers(s.Gap, w.around(i), life, w.reader.id(p.ID, p.GlobalID)); why != unexcused {
-				return why
+			id, between := w.reader.id(p.ID, p.GlobalID), w.around(i)
+			switch {
+			case leaves(s.Gap, between, life, id):
+				return broke
+			case p.Began > s.At || life < between.first || life > between.last:
+			case s.Gap.Reason == bus.GapReset && life > between.first && id < s.Gap.Next:
+				return broke // trimmed in the new life before the reader came there
+			case s.Gap.Reason != bus.GapReset && id > s.Gap.After && id < s.Gap.Next:
+				return trimmed
 			}
 		}
 	}
@@ -106,27 +113,17 @@ func (w *walk) around(i int) span {
 	return s
 }
 
-// covers reports whether a gap, between two lives, tells of the loss of an id in one.
-func (w *walk) covers(gap *bus.GapError, between span, life int, id int64) excuse {
-	if life < between.first || life > between.last {
-		return unexcused
-	}
-	inside := id > gap.After && id < gap.Next
+// leaves reports whether a gap tells that what came after a position in a life of the
+// store may have ended with it. The old server may still have taken messages when the
+// reader heard of the new one.
+func leaves(gap *bus.GapError, between span, life int, id int64) bool {
+	slept := life > between.first // through the whole of it
 	switch gap.Reason {
 	case bus.GapReset:
-		leaving := life < between.last && (id > gap.After || life > between.first)
-		entering := life > between.first && id < gap.Next
-		if leaving || entering {
-			return broke
-		}
+		return life >= between.first && life < between.last && (slept || id > gap.After)
 	case bus.GapFailover:
-		if inside || life < between.last && id > gap.After {
-			return broke
-		}
-	case bus.GapTrimmed, bus.GapPossible:
-		if inside {
-			return trimmed
-		}
+		return life >= between.first && life < between.last && id > gap.After
+	default:
+		return false
 	}
-	return unexcused
 }
