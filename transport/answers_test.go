@@ -11,16 +11,16 @@ func TestClient_RequestWithoutChunksGetsOneAnswer(t *testing.T) {
 	t.Parallel()
 	h := &Handler{options: Options{Limits: LimitOptions{MaxQueuedBytes: defaultMaxQueuedBytes}}}
 	c := &client{
-		h: h, encoder: newAnswerEncoder(http.Header{}), worker: newWorker(h, 0),
-		state: reading, begun: true, subs: []subscription{{channel: "/a"}},
+		h: h, encoder: arrays{newRawAnswer(http.Header{})}, worker: newWorker(h, 0),
+		state: reading, begun: true, subs: []*subscription{{channel: "/a"}},
 	}
-	s := &c.subs[0]
+	s := c.subs[0]
 	s.client = c
 	f := &frame{passage: passage{id: 2, gid: 2}, prev: 1, channel: "/a", data: []byte("2")}
 	c.offer(queued{frame: f, sub: s}) // comes while 1 is read
 	stored := appendMessage(nil, 1, 1, "/a", []byte("1"))
 	place := bus.After(1)
-	c.resume(&digest{messages: stored, ends: []int{len(stored)}, spots: []spot{{place: &place, delivered: true}}})
+	c.resume(&digest{messages: stored, pieces: []piece{{1, 0, len(stored)}}, spots: []spot{{place: &place, delivered: true}}}, task{subs: c.subs})
 	var b batch
 	c.take(&b)
 	if len(b.parts) != 1 || !b.last {
@@ -33,20 +33,22 @@ func TestClient_TakesWhatCameDuringItsReadThoughItIsToEnd(t *testing.T) {
 	table := newTable()
 	c := &client{
 		h:       &Handler{options: Options{Limits: LimitOptions{MaxQueuedBytes: defaultMaxQueuedBytes}}},
-		encoder: chunkEncoder{}, worker: newWorker(nil, 0), state: reading,
-		subs: []subscription{{channel: "/a"}},
+		encoder: arrays{chunkParts{}}, worker: newWorker(nil, 0), state: reading,
+		subs: []*subscription{{channel: "/a"}},
 	}
 	c.subs[0].client = c
-	table.add(c)
+	table.add(c.subs)
 	f := &frame{passage: passage{id: 2, gid: 2}, channel: "/a", data: []byte("2")}
 	e := table.offer("/a", f, func(s *subscription) { c.offer(queued{frame: f, sub: s}) })
 	e.pass(f)
 	c.end(Stopped)
-	c.settle(&digest{spots: make([]spot, 1)}, nil)
+	c.mu.Lock()
+	c.settle(&digest{spots: make([]spot, 1)}, c.subs, nil)
+	c.mu.Unlock()
 	c.start("")
 	var b batch
 	c.take(&b)
-	if len(b.parts) != 3 || !b.last || string(b.parts[1]) != string(chunkEncoder{}.part([]byte(emptyArray))) {
+	if len(b.parts) != 3 || !b.last || string(b.parts[1]) != string(chunkParts{}.part([]byte(emptyArray))) {
 		t.Errorf("%q", b.parts)
 	}
 }

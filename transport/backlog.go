@@ -10,12 +10,18 @@ import (
 
 // A digest is what one client gets of the pages that were read for it.
 type digest struct {
-	messages []byte // as they stand between the brackets of an array
-	ends     []int  // of each of them
+	messages []byte  // as they stand between the brackets of an array
+	pieces   []piece // of them
 	status   status
 	gaps     gapReport
-	spots    []spot // one for each channel, in order
+	spots    []spot // where the client stands then
 	more     bool   // it would have become too long
+}
+
+// A piece is one message of a digest.
+type piece struct {
+	gid        int64
+	start, end int // in digest.messages
 }
 
 // A spot is where a client stands on one channel after a read.
@@ -24,12 +30,15 @@ type spot struct {
 	delivered bool          // there are messages for the client
 	withheld  int64         // the newest message withheld since the last one delivered; 0: none
 	hidden    bool          // something was withheld, or could not be read
+	read      []ids         // the newest messages of the page, ascending
+	full      bool          // it held more before them
 }
 
 // add takes one page. Past limit bytes (0: none) the rest is left for later.
 func (d *digest) add(channel string, page *bus.Page, allows func(*bus.Message) bool, limit int) *spot {
 	d.spots = append(d.spots, spot{})
 	at := &d.spots[len(d.spots)-1]
+	at.full = len(page.Messages) > maxRemembered
 	newest := int64(0)
 	for i := range page.Messages {
 		m := &page.Messages[i]
@@ -38,15 +47,14 @@ func (d *digest) add(channel string, page *bus.Page, allows func(*bus.Message) b
 			at.stopBefore(page.Messages, i)
 			return at
 		}
+		if len(page.Messages)-i <= maxRemembered {
+			at.read = append(at.read, ids{m.ID, m.GlobalID})
+		}
 		if !allows(m) {
 			at.withheld, at.hidden = m.ID, true
 			continue
 		}
-		if len(d.messages) > 0 {
-			d.messages = append(d.messages, ',')
-		}
-		d.messages = appendMessage(d.messages, m.GlobalID, m.ID, channel, m.Data)
-		d.ends = append(d.ends, len(d.messages))
+		d.append(channel, m)
 		at.withheld, at.delivered, newest = 0, true, m.ID
 	}
 	if page.Skipped > 0 {
@@ -61,6 +69,15 @@ func (d *digest) add(channel string, page *bus.Page, allows func(*bus.Message) b
 	return at
 }
 
+func (d *digest) append(channel string, m *bus.Message) {
+	if len(d.messages) > 0 {
+		d.messages = append(d.messages, ',')
+	}
+	start := len(d.messages)
+	d.messages = appendMessage(d.messages, m.GlobalID, m.ID, channel, m.Data)
+	d.pieces = append(d.pieces, piece{m.GlobalID, start, len(d.messages)})
+}
+
 func (at *spot) stopBefore(messages []bus.Message, i int) {
 	if i > 0 {
 		place := messages[i-1].Position()
@@ -68,26 +85,11 @@ func (at *spot) stopBefore(messages []bus.Message, i int) {
 	}
 }
 
-// apart is the messages in parts of their own, as they would have come live, the
-// gaps before them. An answer has them all in one.
-func (d *digest) apart(enc encoder) [][]byte {
-	if len(d.ends) == 0 && d.gaps.empty() {
-		return nil
-	}
-	if enc.single() {
-		return [][]byte{enc.part(array(d.gaps.before(d.messages)))}
-	}
-	var parts [][]byte
-	if !d.gaps.empty() {
-		parts = append(parts, enc.part(array(d.gaps.message())))
-	}
-	start := 0
-	for _, end := range d.ends {
-		parts = append(parts, enc.part(array(d.messages[start:end])))
-		start = end + len(",")
-	}
-	return parts
-}
+// empty reports whether there is nothing to tell.
+func (d *digest) empty() bool { return len(d.pieces) == 0 && d.gaps.empty() && d.status.empty() }
+
+// array is all of it: what was lost, the messages, where the channels stand.
+func (d *digest) array() []byte { return array(d.gaps.before(d.status.appendTo(d.messages))) }
 
 // tell notes the gap of a page for a client that is told of gaps.
 func (h *Handler) tell(d *digest, page *bus.Page, to *recipient) {
@@ -120,7 +122,6 @@ func (h *Handler) firstDigest(q *query, pages map[string]bus.Page, to *recipient
 			q.header.Set(epochHeader, page.Position.Epoch())
 		}
 	}
-	d.messages = d.gaps.before(d.status.appendTo(d.messages))
 	return d
 }
 

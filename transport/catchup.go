@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -85,45 +86,80 @@ func (rs *readers) next() *client {
 func (h *Handler) readFor(c *client) error {
 	ctx, cancel := context.WithTimeout(h.ctx, readTimeout)
 	defer cancel()
-	pages, err := h.view(&c.identity).ReadSome(ctx, c.positions(), readAtOnce)
+	t := c.toRead()
+	pages, err := h.view(&c.identity).ReadSome(ctx, t.from, readAtOnce)
 	if err != nil {
 		return fmt.Errorf("read the backlog: %w", err)
 	}
-	d := &digest{spots: make([]spot, 0, len(c.subs))}
-	for i := range c.subs {
-		if len(d.messages) >= h.options.Limits.MaxQueuedBytes {
-			d.more = true
-			break
-		}
-		channel := c.subs[i].channel
-		page := pages[channel]
-		if c.gaps {
-			h.tell(d, &page, &c.recipient)
-		}
-		d.add(channel, &page, h.chooser(channel, &c.recipient), h.options.Limits.MaxQueuedBytes)
-	}
-	c.resume(d)
+	c.resume(h.digestOf(c, &t, pages), t)
 	return nil
 }
 
-// positions are up to where c has been sent messages.
-func (c *client) positions() map[string]bus.Position {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	from := make(map[string]bus.Position, len(c.subs))
-	for i := range c.subs {
-		from[c.subs[i].channel] = *c.subs[i].sent
+// digestOf is what c gets of the pages of t.
+func (h *Handler) digestOf(c *client, t *task, pages map[string]bus.Page) *digest {
+	most, end := h.options.Limits.MaxQueuedBytes, int64(math.MaxInt64)
+	if c.encoder.ordered() {
+		most, end = 0, commonEnd(pages, most)
 	}
-	return from
+	d := &digest{spots: make([]spot, 0, len(t.subs))}
+	for _, s := range t.subs {
+		page := pages[s.channel]
+		if most > 0 && len(d.messages) >= most || !cutAfter(&page, end) {
+			d.leave()
+			continue
+		}
+		page.Messages = s.read.unread(page.Messages)
+		if t.gaps {
+			h.tell(d, &page, &c.recipient)
+		}
+		d.add(s.channel, &page, h.chooser(s.channel, &c.recipient), most)
+	}
+	return d
 }
 
-// resume gives c what was read for it.
-func (c *client) resume(d *digest) {
-	lead := d.apart(c.encoder)
-	c.settle(d, lead)
+// leave leaves a channel for the next read.
+func (d *digest) leave() {
+	d.spots = append(d.spots, spot{})
+	d.more = true
+}
+
+// A task is what a client lacks at a moment.
+type task struct {
+	subs    []*subscription
+	from    map[string]bus.Position // up to where it has been sent messages
+	newest  int64                   // the highest global id among them
+	gaps    bool
+	version int // of the client's subscriptions
+}
+
+func (c *client) toRead() task {
 	c.mu.Lock()
-	if len(lead) > 0 && c.encoder.single() {
-		c.end(Answered)
+	defer c.mu.Unlock()
+	t := task{
+		subs: make([]*subscription, 0, len(c.subs)), from: make(map[string]bus.Position, len(c.subs)),
+		newest: c.newest, gaps: c.gaps, version: c.version,
+	}
+	for _, s := range c.subs {
+		if !s.fresh {
+			t.subs = append(t.subs, s)
+			t.from[s.channel] = *s.sent
+		}
+	}
+	return t
+}
+
+// resume gives c what was read for it, unless some of it is not wanted any more.
+func (c *client) resume(d *digest, t task) {
+	lead := c.encoder.again(d, t.newest)
+	c.mu.Lock()
+	switch {
+	case c.version != t.version && c.state == reading:
+		c.fallBehind()
+	case c.version == t.version:
+		c.settle(d, t.subs, lead)
+		if len(lead) > 0 && c.encoder.single() {
+			c.end(Answered)
+		}
 	}
 	wake := c.needsWake()
 	c.mu.Unlock()

@@ -21,7 +21,7 @@ type client struct {
 	seq     int64
 	gaps    bool // it is told of gaps
 	encoder encoder
-	subs    []subscription
+	subs    []*subscription // of a socket they change, and are guarded by mu then
 
 	// One of the two ways to write: a connection and the worker that serves
 	// it, or a goroutine that waits for wakeup.
@@ -29,9 +29,10 @@ type client struct {
 	worker *worker
 	wakeup chan struct{}
 
-	due    time.Duration // when the hold ends; guarded by deadlines.mu, as is its slot
-	at     int           // in the heap; -1: not there
-	dueWhy Reason        // why it ends then; set before it is in the heap
+	due, ends time.Duration // when something is to be done, and when the hold ends; guarded by deadlines.mu, as is its slot
+	at        int           // in the heap; -1: not there
+	every     time.Duration // between signs of life; 0: there are none
+	endsWhy   Reason        // why it ends then; both are set before it is in the heap
 
 	mu      sync.Mutex // guards below, and the positions of subs
 	state   clientState
@@ -45,7 +46,11 @@ type client struct {
 	epoch   string   // of the store, at the last read
 	lead    [][]byte // parts that go out before queue and are never dropped
 	queue   []queued
-	waiting int // bytes in queue
+	waiting int      // bytes in queue
+	kept    []queued // late messages, which are not dropped
+	beat    bool     // a sign of life is due
+	newest  int64    // the highest global id that was sent, or read past
+	version int      // of subs; counts those that were taken out
 }
 
 type clientState uint8
@@ -69,7 +74,13 @@ type subscription struct {
 	sent            *bus.Position // up to what was handed to the connection; nil before the first read
 	seenID, seenGID int64         // up to what was queued or withheld
 	withheld        int64         // the newest message offered and withheld since the last one queued; 0: none
+	read            *memory       // what was read from the backlog
 	waiting         bool          // skipWithheld's own: messages of it are queued
+
+	// Of a socket, where channels come and go while others are live.
+	fresh  bool // its first read is under way
+	missed bool // a message came meanwhile
+	gone   bool // it is not wanted any more
 }
 
 // queued is a live message that waits for one client.
@@ -77,18 +88,27 @@ type queued struct {
 	frame   *frame
 	sub     *subscription
 	refused bool // by a filter
+	late    bool // it was found to come after others with higher ids
 }
 
 func (h *Handler) newClient(q *query) *client {
 	c := &client{
 		recipient: recipientOf(q.clientID, q.identity),
 		h:         h, holder: q.holder, seq: q.seq, gaps: q.gaps, at: -1,
-		subs: make([]subscription, len(q.asks)),
 	}
-	for i, a := range q.asks {
-		c.subs[i] = subscription{client: c, channel: a.channel}
-	}
+	c.subs = c.subscriptions(q.asks)
 	return c
+}
+
+// subscriptions are made in one piece: most clients keep them as they are.
+func (c *client) subscriptions(asks []ask) []*subscription {
+	all := make([]subscription, len(asks))
+	list := make([]*subscription, len(asks))
+	for i, a := range asks {
+		all[i] = subscription{client: c, channel: a.channel}
+		list[i] = &all[i]
+	}
+	return list
 }
 
 // offer hands c a live message of one of its channels, which a filter may have
@@ -99,16 +119,21 @@ func (h *Handler) newClient(q *query) *client {
 func (c *client) offer(it queued) (wake, taken bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch c.state {
-	case reading:
+	switch {
+	case it.sub.gone || c.state == over:
+		return false, false
+	case it.sub.fresh:
+		it.sub.missed = true
+		return false, false
+	case c.state == upToDate:
+		taken = c.follow(it)
+	case c.keepLate(it):
+		taken = true
+	case c.state == reading:
 		c.enqueue(it) // judged when the read has ended
 		return false, true
-	case upToDate:
-		taken = c.follow(it)
-		return taken && c.needsWake(), taken
-	default:
-		return false, false
 	}
+	return taken && c.needsWake(), taken
 }
 
 // follow queues a live message if it continues where its channel stands and c
@@ -118,13 +143,20 @@ func (c *client) follow(it queued) bool {
 	switch {
 	case f.epoch != "" && f.epoch != c.epoch:
 		return c.fallBehind() // of another life of the store than the backlog
-	case f.gid <= s.seenGID:
+	case s.read.has(f.gid):
+		if f.gid > s.seenGID {
+			s.seenID, s.seenGID = f.id, f.gid
+		}
+		return false
+	case f.gid <= s.seenGID && !f.late:
 		return false // was read from the backlog
+	case f.gid <= max(s.seenGID, s.read.newest().gid):
+		return c.followLate(it)
 	case !f.follows && f.prev > s.seenID:
 		return c.fallBehind() // something before it never came
 	}
 	s.seenID, s.seenGID = f.id, f.gid
-	if f.skip || it.refused || !f.audience.allows(&c.recipient) {
+	if !c.mayHave(it) {
 		s.withheld = f.id
 		return false
 	}
@@ -158,7 +190,11 @@ func (c *client) fallBehind() bool {
 	if c.state == upToDate {
 		c.skipWithheld()
 	}
+	live := c.queue
 	c.state, c.queue, c.waiting = behind, nil, 0
+	for _, it := range live {
+		c.keepLate(it)
+	}
 	return true
 }
 
@@ -168,8 +204,7 @@ func (c *client) skipWithheld() {
 	for _, it := range c.queue {
 		it.sub.waiting = true
 	}
-	for i := range c.subs {
-		s := &c.subs[i]
+	for _, s := range c.subs {
 		if p := s.passed(); p != nil && p.place != nil && !s.waiting && s.sent != nil {
 			s.sent = p.place
 			if p.gid > s.seenGID {
@@ -210,7 +245,7 @@ func (c *client) needsWake() bool {
 // hasWork reports whether there is something to write, or to read. c.mu must
 // be held.
 func (c *client) hasWork() bool {
-	return c.ending || len(c.lead) > 0 || c.state == behind || c.state == upToDate && len(c.queue) > 0
+	return c.ending || c.beat || len(c.lead) > 0 || len(c.kept) > 0 || c.state == behind || c.state == upToDate && len(c.queue) > 0
 }
 
 // interrupt makes c read the backlog: it may have missed something.
@@ -224,15 +259,14 @@ func (c *client) interrupt() (wake bool) {
 	return c.needsWake()
 }
 
-// settle ends a read: d is what c gets of it, and lead how that is written.
-// Live messages that came meanwhile are joined to it.
-func (c *client) settle(d *digest, lead [][]byte) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// settle ends a read for subs: d is what c gets of it, and lead how that is
+// written. Live messages that came meanwhile are joined to it. c.mu must be
+// held.
+func (c *client) settle(d *digest, subs []*subscription, lead [][]byte) {
 	if c.state == over {
 		return
 	}
-	c.stand(d)
+	c.stand(d, subs)
 	c.lead = append(c.lead, lead...)
 	live := c.queue
 	c.queue, c.waiting = nil, 0
@@ -244,18 +278,31 @@ func (c *client) settle(d *digest, lead [][]byte) {
 		for _, it := range live {
 			if c.state == upToDate {
 				c.follow(it)
+			} else {
+				c.keepLate(it)
 			}
 		}
+		live = nil
+	}
+	for _, it := range live {
+		c.keepLate(it)
 	}
 }
 
 // stand moves the positions to where a read has ended. c.mu must be held.
-func (c *client) stand(d *digest) {
+func (c *client) stand(d *digest, subs []*subscription) {
+	for _, p := range d.pieces {
+		c.newest = max(c.newest, p.gid)
+	}
 	for i, at := range d.spots {
+		s := subs[i]
+		if at.place != nil && at.place.Epoch() != c.epoch {
+			s.read = nil
+		}
+		s.read = s.read.add(at.read, at.full)
 		if at.place == nil {
 			continue
 		}
-		s := &c.subs[i]
 		s.sent, s.seenID, s.seenGID = at.place, at.place.ID(), at.place.GlobalID()
 		if at.delivered || at.withheld != 0 {
 			s.withheld = at.withheld

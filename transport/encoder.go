@@ -9,21 +9,95 @@ import (
 // delivery is the same for all of them. Encoders keep no state of the
 // conversation and are safe for concurrent use.
 type encoder interface {
-	// part is a JSON array of the client's own.
-	part(array []byte) []byte
+	// first is what was read for the request; nil: that goes without saying.
+	// over: the last part follows at once.
+	first(d *digest, over bool) []byte
+
+	// again is what was read later. newest is the highest global id that the
+	// client was sent.
+	again(d *digest, newest int64) [][]byte
 
 	// live is a message that others get too; the bytes may be shared.
 	live(f *frame) []byte
+
+	// late is a message that comes after one with a higher id; the channel
+	// stands at id.
+	late(f *frame, id int64) []byte
+
+	// last is the last part.
+	last(told *status) []byte
+
+	// beat is a sign of life; nil: there is none.
+	beat() []byte
 
 	// tail is what comes after the last part.
 	tail() []byte
 
 	// single reports whether the first part is the whole answer.
 	single() bool
+
+	// ordered reports whether messages of all channels go out by global id.
+	ordered() bool
 }
 
-// chunkEncoder writes HTTP/1.1 chunks to a connection that was taken over.
-type chunkEncoder struct{}
+// arrays writes parts that are JSON arrays.
+type arrays struct{ wrapping }
+
+// A wrapping is what stands around an array.
+type wrapping interface {
+	part(array []byte) []byte
+	live(f *frame) []byte
+	tail() []byte
+	single() bool
+}
+
+func (a arrays) first(d *digest, over bool) []byte {
+	switch {
+	case !d.empty():
+		return a.part(d.array())
+	case a.single() || over:
+		return nil
+	default:
+		return a.part([]byte(emptyArray))
+	}
+}
+
+// again has the messages in parts of their own, as they would have come live,
+// the gaps before them. An answer has them all in one.
+func (a arrays) again(d *digest, _ int64) [][]byte {
+	switch {
+	case len(d.pieces) == 0 && d.gaps.empty():
+		return nil
+	case a.single():
+		return [][]byte{a.part(array(d.gaps.before(d.messages)))}
+	}
+	var parts [][]byte
+	if !d.gaps.empty() {
+		parts = append(parts, a.part(array(d.gaps.message())))
+	}
+	for _, p := range d.pieces {
+		parts = append(parts, a.part(array(d.messages[p.start:p.end])))
+	}
+	return parts
+}
+
+// late puts a client's position back to where it was: clients take the id of
+// the last message for it.
+func (a arrays) late(f *frame, id int64) []byte {
+	var stands status
+	stands.add(f.channel, id)
+	b := f.array()
+	return a.part(array(stands.appendTo(b[1 : len(b)-1 : len(b)-1])))
+}
+
+func (a arrays) last(told *status) []byte { return a.part(array(told.appendTo(nil))) }
+
+func (arrays) beat() []byte { return nil }
+
+func (arrays) ordered() bool { return false }
+
+// chunkParts are HTTP/1.1 chunks, written to a connection that was taken over.
+type chunkParts struct{}
 
 // streamHead is what comes before the chunks.
 func streamHead(header http.Header) []byte {
@@ -31,41 +105,43 @@ func streamHead(header http.Header) []byte {
 	return append(b, "content-type: "+streamType+lineEnd+"transfer-encoding: chunked\r\nx-content-type-options: nosniff\r\nx-accel-buffering: no\r\n\r\n"...)
 }
 
-func (chunkEncoder) part(array []byte) []byte {
+func (chunkParts) part(array []byte) []byte {
 	b := strconv.AppendInt(make([]byte, 0, len(array)+32), int64(len(array)+len(separator)), 16)
 	b = append(b, lineEnd...)
 	b = append(b, array...)
 	return append(b, separator+lineEnd...)
 }
 
-func (chunkEncoder) live(f *frame) []byte { return f.chunk() }
+func (chunkParts) live(f *frame) []byte { return f.chunk() }
 
-func (chunkEncoder) tail() []byte { return []byte("0\r\n\r\n") }
+func (chunkParts) tail() []byte { return []byte(lastChunk) }
 
-func (chunkEncoder) single() bool { return false }
+func (chunkParts) single() bool { return false }
 
-// partEncoder writes parts whose chunks are net/http's affair.
-type partEncoder struct{}
+const lastChunk = "0\r\n\r\n"
 
-func (partEncoder) part(array []byte) []byte {
+// plainParts are parts whose chunks are net/http's affair.
+type plainParts struct{}
+
+func (plainParts) part(array []byte) []byte {
 	return append(append(make([]byte, 0, len(array)+len(separator)), array...), separator...)
 }
 
-func (partEncoder) live(f *frame) []byte { return f.part() }
+func (plainParts) live(f *frame) []byte { return f.part() }
 
-func (partEncoder) tail() []byte { return nil }
+func (plainParts) tail() []byte { return nil }
 
-func (partEncoder) single() bool { return false }
+func (plainParts) single() bool { return false }
 
-// answerEncoder writes one answer to a connection that was taken over.
-type answerEncoder struct{ start []byte }
+// rawAnswer is one answer, written to a connection that was taken over.
+type rawAnswer struct{ start []byte }
 
-func newAnswerEncoder(header http.Header) answerEncoder {
+func newRawAnswer(header http.Header) rawAnswer {
 	b := appendHead(make([]byte, 0, 256), header)
-	return answerEncoder{start: append(b, "content-type: "+jsonType+lineEnd...)}
+	return rawAnswer{start: append(b, "content-type: "+jsonType+lineEnd...)}
 }
 
-func (e answerEncoder) part(array []byte) []byte {
+func (e rawAnswer) part(array []byte) []byte {
 	b := append(make([]byte, 0, len(e.start)+len(array)+40), e.start...)
 	b = append(b, "content-length: "...)
 	b = strconv.AppendInt(b, int64(len(array)), 10)
@@ -73,19 +149,19 @@ func (e answerEncoder) part(array []byte) []byte {
 	return append(b, array...)
 }
 
-func (e answerEncoder) live(f *frame) []byte { return e.part(f.array()) }
+func (e rawAnswer) live(f *frame) []byte { return e.part(f.array()) }
 
-func (answerEncoder) tail() []byte { return nil }
+func (rawAnswer) tail() []byte { return nil }
 
-func (answerEncoder) single() bool { return true }
+func (rawAnswer) single() bool { return true }
 
-// arrayEncoder writes one answer whose head is net/http's affair.
-type arrayEncoder struct{}
+// plainAnswer is one answer whose head is net/http's affair.
+type plainAnswer struct{}
 
-func (arrayEncoder) part(array []byte) []byte { return array }
+func (plainAnswer) part(array []byte) []byte { return array }
 
-func (arrayEncoder) live(f *frame) []byte { return f.array() }
+func (plainAnswer) live(f *frame) []byte { return f.array() }
 
-func (arrayEncoder) tail() []byte { return nil }
+func (plainAnswer) tail() []byte { return nil }
 
-func (arrayEncoder) single() bool { return true }
+func (plainAnswer) single() bool { return true }

@@ -17,12 +17,28 @@ type frame struct {
 	data     []byte
 	audience audience
 	skip     bool // it cannot be decoded: nobody gets it
+	late     bool // others with higher ids have gone before
 	follows  bool // on what has passed before on its channel; the feed sets it
 
-	once  sync.Once
-	bytes []byte // chunk()
-	lead  int    // bytes of the chunk's head
+	parts  shared
+	events [2]shared // without and with the epoch in their ids
 }
+
+// shared is an HTTP chunk that is made once, when somebody needs it.
+type shared struct {
+	once  sync.Once
+	chunk []byte
+	lead  int // bytes of the chunk's head
+}
+
+// make returns the chunk around what payload appends.
+func (sh *shared) make(size int, payload func([]byte) []byte) []byte {
+	sh.once.Do(func() { sh.chunk, sh.lead = appendChunk(size, payload) })
+	return sh.chunk
+}
+
+// payload is what the chunk carries.
+func (sh *shared) payload() []byte { return sh.chunk[sh.lead : len(sh.chunk)-len(lineEnd)] }
 
 // What stands around the JSON array of a part. A client that reads chunks
 // through a proxy finds the parts by the separator, which no JSON contains.
@@ -35,7 +51,7 @@ func newFrame(m *bus.Message) *frame {
 	place := m.Position()
 	return &frame{
 		passage: passage{id: m.ID, gid: m.GlobalID, epoch: place.Epoch(), place: &place},
-		prev:    m.Prev, channel: m.Channel, data: m.Data, audience: audienceOf(m),
+		prev:    m.Prev, channel: m.Channel, data: m.Data, audience: audienceOf(m), late: m.Late,
 	}
 }
 
@@ -46,33 +62,31 @@ const frameCost = 160
 // size is what the message counts for where it waits.
 func (f *frame) size() int { return len(f.data) + len(f.channel) + frameCost }
 
-// encode writes the chunk: its size, the array, the separator. The size is
-// known last and stands first, so the room for it is left free.
-func (f *frame) encode() {
+// appendChunk returns a chunk and the length of its head. Its size is known
+// last and stands first, so the room for it is left free.
+func appendChunk(size int, payload func([]byte) []byte) (chunk []byte, lead int) {
 	const room = 16 + len(lineEnd)
-	b := make([]byte, room, room+len(f.data)+len(f.channel)+128)
-	b = append(b, '[')
-	b = appendMessage(b, f.gid, f.id, f.channel, f.data)
-	b = append(b, ']')
-	b = append(b, separator...)
+	b := payload(make([]byte, room, room+size+128))
 	var digits [room]byte
-	size := strconv.AppendInt(digits[:0], int64(len(b)-room), 16)
-	size = append(size, lineEnd...)
-	start := room - len(size)
-	copy(b[start:], size)
-	f.bytes, f.lead = append(b, lineEnd...)[start:], len(size)
+	head := strconv.AppendInt(digits[:0], int64(len(b)-room), 16)
+	head = append(head, lineEnd...)
+	start := room - len(head)
+	copy(b[start:], head)
+	return append(b, lineEnd...)[start:], len(head)
 }
 
 // chunk is the message as a part in an HTTP chunk of its own.
 func (f *frame) chunk() []byte {
-	f.once.Do(f.encode)
-	return f.bytes
+	return f.parts.make(len(f.data)+len(f.channel), func(b []byte) []byte {
+		b = appendMessage(append(b, '['), f.gid, f.id, f.channel, f.data)
+		return append(append(b, ']'), separator...)
+	})
 }
 
 // part is the message as a part, for those who leave the chunks to net/http.
 func (f *frame) part() []byte {
-	b := f.chunk()
-	return b[f.lead : len(b)-len(lineEnd)]
+	f.chunk()
+	return f.parts.payload()
 }
 
 // array is the JSON array alone.

@@ -73,7 +73,7 @@ func (h *Handler) run() {
 	}
 	f := &feed{h: h, woken: make([][]*client, len(h.workers))}
 	h.loops.Go(func() { f.run(h.ctx) })
-	h.loops.Go(func() { h.deadlines.run(h.ctx, func(c *client) { h.end(c, c.dueWhy) }) })
+	h.loops.Go(func() { h.deadlines.run(h.ctx, func(c *client) { h.end(c, c.endsWhy) }) })
 }
 
 func (h *Handler) nextWorker() *worker {

@@ -12,7 +12,7 @@ func (h *Handler) hold(w http.ResponseWriter, r *http.Request, q *query) {
 	c := h.newClient(q)
 	// Registered before the backlog is read: what is published in between is
 	// collected, so that nothing falls between the two.
-	h.table.add(c)
+	h.table.add(c.subs)
 	held := false
 	defer func() {
 		if !held { // it was answered, failed or panicked
@@ -28,8 +28,8 @@ func (h *Handler) hold(w http.ResponseWriter, r *http.Request, q *query) {
 		return
 	}
 	d := h.firstDigest(q, pages, &c.recipient)
-	if len(d.messages) > 0 && !q.chunks {
-		h.answer(w, q.header, array(d.messages))
+	if !d.empty() && !q.chunks {
+		h.answer(w, q.header, d.array())
 		return
 	}
 	held = true
@@ -43,7 +43,7 @@ func (h *Handler) hold(w http.ResponseWriter, r *http.Request, q *query) {
 
 // withdraw gives up a client that is not held after all.
 func (h *Handler) withdraw(c *client) {
-	h.table.remove(c)
+	h.table.remove(c.subs)
 	h.clients.release(c.holder)
 }
 
@@ -59,12 +59,12 @@ func (h *Handler) begin(c *client, q *query, d *digest) {
 	h.deadlines.add(c, c.mayLast())
 	var lead [][]byte
 	c.encoder, lead = encoding(c.conn != nil, q)
-	if len(d.messages) > 0 {
-		lead = append(lead, c.encoder.part(array(d.messages)))
-	} else if q.chunks && end == "" {
-		lead = append(lead, c.encoder.part([]byte(emptyArray)))
+	if first := c.encoder.first(d, end != ""); first != nil {
+		lead = append(lead, first)
 	}
-	c.settle(d, lead)
+	c.mu.Lock()
+	c.settle(d, c.subs, lead)
+	c.mu.Unlock()
 	if c.conn != nil {
 		c.conn.watch(c)
 	}
@@ -81,9 +81,9 @@ func (h *Handler) begin(c *client, q *query, d *digest) {
 func (c *client) mayLast() time.Duration {
 	o := c.h.options.LongPoll
 	last := min(o.Hold, jittered(o.MaxAge))
-	c.dueWhy = Expired
+	c.endsWhy = Expired
 	if e := c.identity.Expires; !e.IsZero() && time.Until(e) < last {
-		last, c.dueWhy = time.Until(e), IdentityExpired
+		last, c.endsWhy = time.Until(e), IdentityExpired
 	}
 	return last
 }
@@ -98,13 +98,13 @@ func jittered(d time.Duration) time.Duration {
 func encoding(raw bool, q *query) (enc encoder, lead [][]byte) {
 	switch {
 	case raw && q.chunks:
-		return chunkEncoder{}, [][]byte{streamHead(q.header)}
+		return arrays{chunkParts{}}, [][]byte{streamHead(q.header)}
 	case raw:
-		return newAnswerEncoder(q.header), nil
+		return arrays{newRawAnswer(q.header)}, nil
 	case q.chunks:
-		return partEncoder{}, nil
+		return arrays{plainParts{}}, nil
 	default:
-		return arrayEncoder{}, nil
+		return arrays{plainAnswer{}}, nil
 	}
 }
 
@@ -168,7 +168,7 @@ func (h *Handler) retire(c *client) {
 		return
 	}
 	h.deadlines.remove(c)
-	h.table.remove(c)
+	h.table.remove(c.subs)
 	h.clients.forget(c)
 	h.traceDisconnect(c, why)
 }

@@ -17,9 +17,9 @@ func crowd(n int) (*table, map[*subscription]int) {
 		c := &client{recipient: recipientOf(fmt.Sprint("c", i), Identity{
 			UserID: bus.IntID(int64(i)), GroupIDs: []bus.ID{bus.IntID(int64(i % 10)), bus.StringID("all")},
 		})}
-		c.subs = []subscription{{client: c, channel: "/a"}}
-		t.add(c)
-		who[&c.subs[0]] = i
+		c.subs = []*subscription{{client: c, channel: "/a"}}
+		t.add(c.subs)
+		who[c.subs[0]] = i
 	}
 	return t, who
 }
@@ -123,14 +123,14 @@ func TestTable_IndexKnowsWhoComesAndGoes(t *testing.T) {
 			}
 		}
 		for s := range who {
-			table.remove(s.client)
+			table.remove(s.client.subs)
 			delete(who, s)
 			break
 		}
 	}
 	for s := range who {
 		index := s.entry.index
-		table.remove(s.client)
+		table.remove(s.client.subs)
 		delete(who, s)
 		if len(who) == 0 && len(index.users)+len(index.groups)+len(index.clients) > 0 {
 			t.Error("the index remembers who has left")

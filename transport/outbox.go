@@ -22,24 +22,28 @@ func (c *client) take(b *batch) {
 	if len(c.lead) > 0 {
 		b.parts, c.lead = append(b.parts, c.lead...), nil
 	}
+	c.takeKept(b)
 	if c.state == upToDate && (len(b.parts) == 0 || !c.encoder.single()) {
 		c.takeQueue(b)
 	}
 	switch {
 	case c.ending:
 		c.takeLast(b)
+	case c.beat && len(b.parts) == 0:
+		b.parts = append(b.parts, c.encoder.beat())
 	case len(b.parts) == 0 && c.state == behind:
 		c.state, b.read, b.slow, c.slow = reading, true, c.slow, false
 	}
-	c.writing = len(b.parts) > 0
+	if c.writing = len(b.parts) > 0; c.writing {
+		c.beat = false
+	}
 }
 
 // takeQueue hands over the queue. From here on its messages count as sent. c.mu
 // must be held.
 func (c *client) takeQueue(b *batch) {
 	for _, it := range c.queue {
-		b.parts = append(b.parts, c.encoder.live(it.frame))
-		it.sub.sent = it.frame.place
+		c.takeOne(b, it)
 		if c.encoder.single() {
 			break
 		}
@@ -52,6 +56,27 @@ func (c *client) takeQueue(b *batch) {
 	c.queue = c.queue[:0]
 }
 
+// takeOne hands over one message. c.mu must be held.
+func (c *client) takeOne(b *batch, it queued) {
+	switch f := it.frame; {
+	case it.sub.gone:
+	case it.late:
+		b.parts = append(b.parts, c.encoder.late(f, it.sub.stands()))
+	default:
+		b.parts = append(b.parts, c.encode(f))
+		it.sub.sent = f.place
+	}
+}
+
+// encode is a message as it goes out in its turn. c.mu must be held.
+func (c *client) encode(f *frame) []byte {
+	if c.encoder.ordered() && (f.late || f.gid <= c.newest) {
+		return c.encoder.late(f, f.id)
+	}
+	c.newest = max(c.newest, f.gid)
+	return c.encoder.live(f)
+}
+
 // keptQueue is how large a queue an idle client keeps: one message at a time
 // is the common case.
 const keptQueue = 4
@@ -59,7 +84,9 @@ const keptQueue = 4
 // takeLast ends the answer. c.mu must be held.
 func (c *client) takeLast(b *batch) {
 	if !c.encoder.single() || len(b.parts) == 0 {
-		b.parts = append(b.parts, c.encoder.part(c.lastArray()))
+		if last := c.encoder.last(c.standing()); len(last) > 0 {
+			b.parts = append(b.parts, last)
+		}
 	}
 	if tail := c.encoder.tail(); len(tail) > 0 {
 		b.parts = append(b.parts, tail)
@@ -67,17 +94,19 @@ func (c *client) takeLast(b *batch) {
 	c.state, b.last = over, true
 }
 
-// lastArray names the channels on which something was withheld since the last
+// standing names the channels on which something was withheld since the last
 // message or status, so that the client does not come back with an old
 // position. One that is behind is told nothing: it does not have what is
 // before. c.mu must be held.
-func (c *client) lastArray() []byte {
-	if c.state != upToDate {
-		return []byte(emptyArray)
-	}
+func (c *client) standing() *status {
 	var told status
-	for i := range c.subs {
-		s := &c.subs[i]
+	if c.state != upToDate {
+		return &told
+	}
+	for _, s := range c.subs {
+		if s.fresh {
+			continue
+		}
 		id := s.withheld
 		if p := s.passed(); p != nil && p.gid > s.seenGID {
 			id = p.id
@@ -86,7 +115,7 @@ func (c *client) lastArray() []byte {
 			told.add(s.channel, id)
 		}
 	}
-	return array(told.appendTo(nil))
+	return &told
 }
 
 // wrote ends a write; true: there is more to do.

@@ -15,7 +15,7 @@ func (h *Handler) poll(w http.ResponseWriter, r *http.Request, q *query) {
 		return
 	}
 	to := recipientOf(q.clientID, q.identity)
-	h.answer(w, q.header, array(h.firstDigest(q, pages, &to).messages))
+	h.answer(w, q.header, h.firstDigest(q, pages, &to).array())
 }
 
 // answer writes a whole answer. For HEAD net/http leaves the body out.

@@ -59,7 +59,7 @@ func TestPoll_PeerThatTakesLongGetsAllAndMayAskAgain(t *testing.T) {
 
 func TestStream_HTTP2PeerThatTakesLongGetsAll(t *testing.T) {
 	t.Parallel()
-	s := listen(t, &transport.Options{Limits: transport.LimitOptions{WriteTimeout: 300 * time.Millisecond}}, nil, func(server *httptest.Server) {
+	s := listen(t, &transport.Options{Limits: transport.LimitOptions{WriteTimeout: time.Second}}, nil, func(server *httptest.Server) {
 		server.EnableHTTP2 = true
 		server.StartTLS()
 	})

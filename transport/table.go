@@ -55,11 +55,10 @@ func (t *table) shard(name string) *shard {
 	return &t.shards[maphash.String(t.seed, name)%tableShards]
 }
 
-// add puts a client into the entries of its channels.
-func (t *table) add(c *client) {
-	for i := range c.subs {
-		s := &c.subs[i]
-		name := c.identity.storedName(s.channel)
+// add puts subscriptions of a client into the entries of their channels.
+func (t *table) add(subs []*subscription) {
+	for _, s := range subs {
+		name := s.client.identity.storedName(s.channel)
 		t.shard(name).add(name, s)
 	}
 }
@@ -79,10 +78,9 @@ func (sh *shard) add(name string, s *subscription) {
 	}
 }
 
-// remove takes a client out again, once.
-func (t *table) remove(c *client) {
-	for i := range c.subs {
-		s := &c.subs[i]
+// remove takes subscriptions out again, once.
+func (t *table) remove(subs []*subscription) {
+	for _, s := range subs {
 		t.shard(s.entry.name).remove(s)
 	}
 }
