@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"runtime"
 	"sync"
 
 	"github.com/messagebus-go/messagebus/bus/driver"
@@ -89,24 +90,34 @@ func (c *core) dispatch(stored driver.Message, mark storeMark) {
 // before it on its channel is not known.
 func (c *core) dispatchLate(stored driver.Message, mark storeMark) { c.handOut(stored, mark, 0) }
 
+// handOut lets other goroutines run when a queue is filling: in a flood, and
+// with all processors busy, its reader would not have its turn before the
+// queue is full. Nobody is waited for.
 func (c *core) handOut(stored driver.Message, mark storeMark, previous int64) {
-	h := c.hub
+	if c.hub.push(c, stored, mark, previous) {
+		runtime.Gosched()
+	}
+}
+
+// push reports whether a queue is filling.
+func (h *hub) push(c *core, stored driver.Message, mark storeMark, previous int64) (filling bool) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	listeners := h.channels[stored.Channel]
 	if len(listeners) == 0 && len(h.all) == 0 {
-		return
+		return false
 	}
 	it := c.open(stored, mark)
 	if it.message != nil {
 		it.message.Prev = previous
 	}
 	for _, s := range listeners {
-		s.push(it)
+		filling = s.push(it) || filling
 	}
 	for _, s := range h.all {
-		s.push(it)
+		filling = s.push(it) || filling
 	}
+	return filling
 }
 
 // maxPrevious bounds how many channels the hub remembers a previous id of.

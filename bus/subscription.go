@@ -8,13 +8,6 @@ import (
 	"sync"
 )
 
-// Bounds of what one subscription holds. A reader that falls further behind
-// reads the backlog.
-const (
-	maxQueued      = 512     // live messages
-	maxQueuedBytes = 1 << 20 // of their envelopes; one message may be larger
-)
-
 // A Subscription hands out the messages of one channel, or of all of them, in
 // the store's order, each once, none missing for as long as the backlog holds
 // them: over reconnects, restarts and slow spells of the reader. What was lost
@@ -38,8 +31,7 @@ type Subscription struct {
 	tail    Position // the end of page and queue; only while neither behind nor reading
 	pos     Position // after what was handed out last
 	page    []item   // read from the backlog; handed out before queue
-	queue   []item   // live
-	queued  int      // bytes in queue
+	queue   queue    // live
 	recent  recentIDs
 	readTo  int64 // global id up to which page goes
 }
@@ -215,7 +207,7 @@ func (s *Subscription) end() bool {
 		return false
 	}
 	s.ended = true
-	s.page, s.queue = nil, nil
+	s.page, s.queue = nil, queue{}
 	close(s.done)
 	return true
 }
@@ -242,9 +234,8 @@ func (s *Subscription) take() (item, finding) {
 		it, s.page = shift(s.page)
 	case s.behind:
 		return it, aHole
-	case len(s.queue) > 0:
-		it, s.queue = shift(s.queue)
-		s.queued -= it.size
+	case s.queue.len() > 0:
+		it = s.queue.take()
 	default:
 		return it, nothing
 	}
@@ -264,8 +255,9 @@ func shift(items []item) (item, []item) {
 	return first, items[1:]
 }
 
-// push takes a live item from the feed. It never waits.
-func (s *Subscription) push(it item) {
+// push takes a live item from the feed. It never waits. It reports whether the
+// queue is filling.
+func (s *Subscription) push(it item) (filling bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -277,6 +269,7 @@ func (s *Subscription) push(it item) {
 	default:
 		s.follow(it)
 	}
+	return s.queue.filling()
 }
 
 // follow queues a live item if it continues what is queued. s.mu must be held.
@@ -301,13 +294,12 @@ func (s *Subscription) follow(it item) {
 // enqueue appends to the queue, or drops all of it when it is full. s.mu must
 // be held.
 func (s *Subscription) enqueue(it item) {
-	if len(s.queue) >= maxQueued || len(s.queue) > 0 && s.queued+it.size > maxQueuedBytes {
+	if s.queue.full(it) {
 		s.fallBehind()
 		s.keep(it)
 		return
 	}
-	s.queue = append(s.queue, it)
-	s.queued += it.size
+	s.queue.add(it)
 	if !it.late() {
 		s.tail = s.after(it)
 	}
@@ -350,9 +342,8 @@ func (s *Subscription) remember(part stretch) {
 // fallBehind drops what is queued: the backlog has it, but for what came late.
 // s.mu must be held.
 func (s *Subscription) fallBehind() {
-	live := s.queue
-	s.behind, s.queue, s.queued = true, nil, 0
-	for _, it := range live {
+	s.behind = true
+	for _, it := range s.queue.takeAll() {
 		s.keep(it)
 	}
 	s.core.traceBehind(s.channel)
@@ -412,9 +403,7 @@ func (s *Subscription) handOver(part stretch) {
 // join queues what came live during a read, unless it came too fast or was
 // interrupted. s.mu must be held.
 func (s *Subscription) join() {
-	live := s.queue
-	s.queue, s.queued = nil, 0
-	for _, it := range live {
+	for _, it := range s.queue.takeAll() {
 		s.follow(it)
 	}
 }
