@@ -66,7 +66,7 @@ func (m *missing) cut(ctx context.Context, s store) (reconnect, error) {
 		return reconnect{}, err
 	}
 	for _, sub := range m.subscriptions {
-		if _, err := sub.Next(ctx); err != nil {
+		if err := receive(ctx, sub); err != nil {
 			return reconnect{}, err
 		}
 	}

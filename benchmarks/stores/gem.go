@@ -124,10 +124,7 @@ func gemFlooding() experiment {
 				return nil, err
 			}
 			return func(ctx context.Context) ([]pair, error) {
-				ours, err := floodRate(ctx, s, first, size.messages, func() error {
-					_, err := sub.Next(ctx)
-					return err
-				})
+				ours, err := floodRate(ctx, s, first, size.messages, 1, func() error { return receive(ctx, sub) })
 				if err != nil {
 					return nil, err
 				}

@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"runtime/pprof"
 	"testing"
 )
 
@@ -44,6 +45,7 @@ func program(ctx context.Context, args []string, out, progress io.Writer) error 
 	asJSON := flags.Bool("json", false, "print JSON instead of a table")
 	only := flags.String("only", "", "measure what matches this regular expression, as in Redis/publish/16")
 	hasty := flags.Bool("quick", false, "do a little of everything, once; the figures mean nothing")
+	profile := flags.String("cpuprofile", "", "write a profile of this process to this file")
 	size := full
 	flags.IntVar(&size.runs, "runs", full.runs, "how many runs a median is of")
 	if err := flags.Parse(args); err != nil {
@@ -56,6 +58,11 @@ func program(ctx context.Context, args []string, out, progress io.Writer) error 
 	if *hasty {
 		size = quick
 	}
+	stop, err := startProfile(*profile)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	var found report
 	err = hosted(func(tb testing.TB) error {
 		found, err = measureAll(ctx, tb, size, wanted, progress)
@@ -70,6 +77,24 @@ func program(ctx context.Context, args []string, out, progress io.Writer) error 
 		return encoder.Encode(found)
 	}
 	return found.print(out)
+}
+
+// startProfile profiles until stop is called, if there is a file to write to.
+func startProfile(name string) (stop func(), err error) {
+	if name == "" {
+		return func() {}, nil
+	}
+	file, err := os.Create(name) //nolint:gosec // whoever runs this names it
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return nil, err
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = file.Close() // it is looked at by those who want it
+	}, nil
 }
 
 // measureAll carries out the experiments whose names are wanted.
@@ -106,7 +131,7 @@ func measureAll(ctx context.Context, tb testing.TB, size scale, wanted *regexp.R
 }
 
 // errNotRun is that of an experiment for which something is missing here.
-var errNotRun = errors.New("not run")
+var errNotRun = errors.New("NOT RUN")
 
 // A kind is a kind of store, with what is measured on it.
 type kind struct {

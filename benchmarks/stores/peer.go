@@ -178,7 +178,7 @@ func nextOfFeed(ctx context.Context, heard feed) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	_, rest, _ := strings.Cut(string(encoded), `{"data":`)
+	_, rest, _ := strings.Cut(encoded, `{"data":`)
 	digits, _, _ := strings.Cut(rest, ",")
 	published, err := strconv.ParseInt(digits, 10, 64)
 	return now - published, err

@@ -24,8 +24,8 @@ const (
 	noticesName = "_message_bus_0"
 
 	cutSQL = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"
-	// What an earlier flood has left.
-	sweepSQL = "DELETE FROM message_bus WHERE channel LIKE '/flood/%'"
+	// One flood is kept, for those who cannot keep up with it.
+	sweepSQL = "DELETE FROM message_bus WHERE channel LIKE '/flood/%' AND id <= (SELECT max(id) FROM message_bus) - $1::bigint"
 )
 
 type postgresStore struct {
@@ -165,12 +165,12 @@ type postgresFeed struct {
 	once sync.Once
 }
 
-func (f *postgresFeed) next(ctx context.Context) ([]byte, error) {
+func (f *postgresFeed) next(ctx context.Context) (string, error) {
 	notice, err := f.conn.WaitForNotification(ctx)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	return []byte(notice.Payload), nil
+	return notice.Payload, nil
 }
 
 func (f *postgresFeed) close() {
@@ -179,7 +179,7 @@ func (f *postgresFeed) close() {
 
 func (s *postgresStore) flood(ctx context.Context, in place, messages, channels int) error {
 	batch := &pgx.Batch{}
-	batch.Queue(sweepSQL)
+	batch.Queue(sweepSQL, messages)
 	batch.Queue(floodSQL, messages, channels, envelope(helloJSON), noticesName)
 	return s.admin[in].SendBatch(ctx, batch).Close()
 }

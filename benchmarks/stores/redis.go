@@ -155,12 +155,12 @@ func listenRedis(ctx context.Context, client *redis.Client) (feed, error) {
 
 type redisFeed struct{ *redis.PubSub }
 
-func (f redisFeed) next(ctx context.Context) ([]byte, error) {
+func (f redisFeed) next(ctx context.Context) (string, error) {
 	m, err := f.ReceiveMessage(ctx)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	return []byte(m.Payload), nil
+	return m.Payload, nil
 }
 
 func (f redisFeed) close() { _ = f.Close() } // whatever it says, it is not used again

@@ -44,7 +44,7 @@ func (r report) print(w io.Writer) error {
 		return err
 	}
 	for _, why := range r.NotRun {
-		fmt.Fprintln(w, "\nNOT RUN:", why)
+		fmt.Fprintln(w, "\n"+why)
 	}
 	_, err := fmt.Fprintf(w, "\n%s; medians, and medians of the ratios within each run\n", r.Machine)
 	return err

@@ -48,7 +48,7 @@ type bare interface {
 
 // A feed is a subscription of a client library.
 type feed interface {
-	next(ctx context.Context) ([]byte, error)
+	next(ctx context.Context) (string, error)
 	close()
 }
 

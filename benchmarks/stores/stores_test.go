@@ -36,7 +36,7 @@ func benchmark(b *testing.B, e experiment, s store) {
 	for b.Loop() {
 		results, err := e.measure(b.Context(), b, s, quick)
 		if errors.Is(err, errNotRun) {
-			b.Skipf("NOT RUN: %v", err)
+			b.Skip(err)
 		}
 		if err != nil {
 			b.Fatal(err)
