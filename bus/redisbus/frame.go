@@ -53,14 +53,14 @@ func parseFrame(b []byte) (frame, int, error) {
 
 // cutLine returns a line, which is not empty, without its end.
 func cutLine(b []byte) (line, rest []byte, err error) {
-	line, rest, ok := bytes.Cut(b, []byte("\r\n"))
+	end := bytes.IndexByte(b, '\n') // a line has no other
 	switch {
-	case !ok && len(b) < maxLine:
+	case end < 0 && len(b) < maxLine:
 		return nil, nil, errShort
-	case !ok || len(line) == 0:
+	case end < len("x\r") || b[end-1] != '\r':
 		return nil, nil, badFrame(b)
 	}
-	return line, rest, nil
+	return b[:end-1], b[end+1:], nil
 }
 
 // cutValue returns a string or a number as it is written.
