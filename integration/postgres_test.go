@@ -569,6 +569,47 @@ func TestPostgres_AStoppedServerIsNoticedByPing(t *testing.T) {
 	}
 }
 
+// A Ping takes the connection from Next in the middle of whatever arrives.
+func TestPostgres_PingsDoNotDisturbAFlood(t *testing.T) {
+	t.Parallel()
+	const messages = 20_000
+	b := setupPostgres(t)
+	stream := b.listen()
+	done := make(chan struct{})
+	var others sync.WaitGroup
+	others.Go(func() {
+		for n := 0; ; n++ {
+			select {
+			case <-done:
+				t.Logf("%d pings", n)
+				return
+			default:
+			}
+			if err := stream.Ping(context.Background()); err != nil {
+				t.Errorf("Ping: %v", err)
+				return
+			}
+		}
+	})
+	publisher := postgresConn(t, b.url)
+	others.Go(func() {
+		for first := 1; first <= messages; first += 500 {
+			_, err := publisher.Exec(context.Background(), `SELECT count(pg_notify('_message_bus_0', n || '|' || n || '|/a|' || repeat('x', n % 3000)))
+				FROM generate_series($1::int, $1::int + 499) AS n`, first)
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for want := int64(1); want <= messages; want++ {
+		if m := b.next(stream); m.GlobalID != want || len(m.Data) != int(want%3000) {
+			t.Fatalf("message %d with %d bytes, want %d with %d", m.GlobalID, len(m.Data), want, want%3000)
+		}
+	}
+	close(done)
+	others.Wait()
+}
+
 // A row of the gem is inserted without the lock; the trigger takes it.
 func TestPostgres_OrderingTriggerMakesAnInsertWaitForTheOneBefore(t *testing.T) {
 	t.Parallel()
