@@ -97,13 +97,38 @@ func (src source) stretch(from Position, found judgement, page driver.Page, stat
 		// What is above the position comes by the feed.
 		messages, part.read = nil, upTo(page.Messages, part.end.seen)
 	}
-	if found.reason != "" {
-		part.items = append(part.items, src.gap(from, found.reason, messages, part.end))
+	if found.reason != "" && !src.goesOn(from, found, messages) {
+		part.items = append(part.items, src.gap(from.id, found.reason, messages, part.end))
 	}
-	for _, stored := range messages {
+	for i, stored := range messages {
+		if i > 0 && src.lacksBetween(messages[i-1].GlobalID, stored.GlobalID, page) {
+			part.items = append(part.items, src.gap(messages[i-1].GlobalID, reasonOf(page.Loss), messages[i:], part.end))
+		}
 		part.items = append(part.items, src.core.open(stored, mark))
 	}
 	return part
+}
+
+// lacksBetween reports whether something may have been trimmed between two
+// global ids that follow each other on a page. A channel loses its oldest
+// messages first, so that all of them are missing before the first one that is
+// there; among all channels they may be missing anywhere.
+func (src source) lacksBetween(before, next int64, page driver.Page) bool {
+	return src.everything && page.Loss != driver.LossNone && next > before+1
+}
+
+// goesOn reports whether the first message follows the reader's position
+// without a hole: what is missing comes later.
+func (src source) goesOn(from Position, found judgement, messages []driver.Message) bool {
+	lost := found.reason == GapTrimmed || found.reason == GapPossible
+	return src.everything && lost && len(messages) > 0 && messages[0].GlobalID == from.id+1
+}
+
+func reasonOf(loss driver.Loss) GapReason {
+	if loss == driver.LossCertain {
+		return GapTrimmed
+	}
+	return GapPossible
 }
 
 // above is the id above which a page has all that the channel holds.
@@ -153,14 +178,14 @@ func upTo(messages []driver.Message, id int64) []driver.Message {
 	return messages[:len(messages)-len(unseen(messages, id))]
 }
 
-// gap is the item that tells a reader at from of a loss before messages or,
+// gap is the item that tells a reader at an id of a loss before messages or,
 // where there are none, before end.
-func (src source) gap(from Position, reason GapReason, messages []driver.Message, end Position) item {
+func (src source) gap(after int64, reason GapReason, messages []driver.Message, end Position) item {
 	at := driver.Position{ID: end.id, GlobalID: end.seen}
 	if len(messages) > 0 {
 		at = driver.Position{ID: messages[0].ID - 1, GlobalID: messages[0].GlobalID - 1}
 	}
-	e := &GapError{Channel: src.channel, Site: src.site, After: from.id, Next: at.ID + 1, Reason: reason}
+	e := &GapError{Channel: src.channel, Site: src.site, After: after, Next: at.ID + 1, Reason: reason}
 	if src.everything {
 		e.Next = at.GlobalID + 1
 	}

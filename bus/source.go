@@ -101,8 +101,11 @@ func (src source) read(ctx context.Context, from Position, most int) (stretch, e
 			return stretch{}, fmt.Errorf("read backlog: %w", err)
 		}
 	}
-	part := src.stretch(from, found, page, state)
-	return src.cut(part, from, page, state, most), nil
+	part := src.cut(src.stretch(from, found, page, state), from, page, state, most)
+	if n := len(page.Messages); n > 0 && from.kind == after && !part.more && src.lacksBetween(page.Messages[n-1].GlobalID, part.end.seen+1, page) {
+		part.items = append(part.items, src.gap(page.Messages[n-1].GlobalID, reasonOf(page.Loss), nil, part.end))
+	}
+	return part, nil
 }
 
 // cut ends a stretch at its last message where the store may hold more after it.
