@@ -20,7 +20,7 @@ func TestClient_RequestWithoutChunksGetsOneAnswer(t *testing.T) {
 	c.offer(queued{frame: f, sub: s}) // comes while 1 is read
 	stored := appendMessage(nil, 1, 1, "/a", []byte("1"))
 	place := bus.After(1)
-	c.resume(&digest{messages: stored, pieces: []piece{{1, 0, len(stored)}}, spots: []spot{{place: &place, delivered: true}}}, task{subs: c.subs})
+	c.resume(&digest{messages: stored, pieces: []piece{{gid: 1, end: len(stored)}}, spots: []spot{{place: &place, delivered: true}}}, task{subs: c.subs})
 	var b batch
 	c.take(&b)
 	if len(b.parts) != 1 || !b.last {

@@ -21,7 +21,8 @@ type digest struct {
 // A piece is one message of a digest.
 type piece struct {
 	gid        int64
-	start, end int // in digest.messages
+	start, end int    // in digest.messages
+	epoch      string // of the store
 }
 
 // A spot is where a client stands on one channel after a read.
@@ -54,7 +55,7 @@ func (d *digest) add(channel string, page *bus.Page, allows func(*bus.Message) b
 			at.withheld, at.hidden = m.ID, true
 			continue
 		}
-		d.append(channel, m)
+		d.append(channel, m, page.Position.Epoch())
 		at.withheld, at.delivered, newest = 0, true, m.ID
 	}
 	if page.Skipped > 0 {
@@ -69,13 +70,13 @@ func (d *digest) add(channel string, page *bus.Page, allows func(*bus.Message) b
 	return at
 }
 
-func (d *digest) append(channel string, m *bus.Message) {
+func (d *digest) append(channel string, m *bus.Message, epoch string) {
 	if len(d.messages) > 0 {
 		d.messages = append(d.messages, ',')
 	}
 	start := len(d.messages)
 	d.messages = appendMessage(d.messages, m.GlobalID, m.ID, channel, m.Data)
-	d.pieces = append(d.pieces, piece{m.GlobalID, start, len(d.messages)})
+	d.pieces = append(d.pieces, piece{m.GlobalID, start, len(d.messages), epoch})
 }
 
 func (at *spot) stopBefore(messages []bus.Message, i int) {
@@ -83,6 +84,18 @@ func (at *spot) stopBefore(messages []bus.Message, i int) {
 		place := messages[i-1].Position()
 		at.place = &place
 	}
+}
+
+// reached is the global id up to which everything was read; false: nothing was,
+// or not all of it.
+func (d *digest) reached() (gid int64, epoch string, known bool) {
+	for _, at := range d.spots {
+		if at.place == nil || d.more {
+			return 0, "", false
+		}
+		gid, epoch = max(gid, at.place.GlobalID()), at.place.Epoch()
+	}
+	return gid, epoch, len(d.spots) > 0
 }
 
 // empty reports whether there is nothing to tell.
@@ -137,6 +150,11 @@ func (h *Handler) readFirst(ctx context.Context, q *query) (map[string]bus.Page,
 		return nil, badRequest("%v", err)
 	case err != nil:
 		return nil, fmt.Errorf("read the backlog: %w", err)
+	}
+	if q.resumed != nil && q.gaps {
+		if err := h.forgiveTrimmed(ctx, q, pages); err != nil {
+			return nil, fmt.Errorf("read the backlog: %w", err)
+		}
 	}
 	return pages, nil
 }

@@ -294,6 +294,9 @@ func (c *client) stand(d *digest, subs []*subscription) {
 	for _, p := range d.pieces {
 		c.newest = max(c.newest, p.gid)
 	}
+	if gid, _, known := d.reached(); known {
+		c.newest = max(c.newest, gid)
+	}
 	for i, at := range d.spots {
 		s := subs[i]
 		if at.place != nil && at.place.Epoch() != c.epoch {

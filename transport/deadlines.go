@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// deadlines ends holds when their time is up: one timer for all of them.
+// deadlines ends holds when their time is up, and says when a sign of life is
+// due: one timer for all of them.
 type deadlines struct {
 	start  time.Time     // due times count from it
 	sooner chan struct{} // holds one signal: the next one is another now
@@ -23,7 +24,9 @@ func newDeadlines() *deadlines {
 // add ends the hold of c after d.
 func (ds *deadlines) add(c *client, d time.Duration) {
 	ds.mu.Lock()
-	c.due = time.Since(ds.start) + d
+	now := time.Since(ds.start)
+	c.ends = now + d
+	c.due = c.next(now)
 	heap.Push(&ds.next, c)
 	first := c.at == 0
 	ds.mu.Unlock()
@@ -35,6 +38,14 @@ func (ds *deadlines) add(c *client, d time.Duration) {
 	}
 }
 
+// next is when something is to be done for c. deadlines.mu must be held.
+func (c *client) next(now time.Duration) time.Duration {
+	if c.every == 0 {
+		return c.ends
+	}
+	return min(c.ends, now+c.every)
+}
+
 func (ds *deadlines) remove(c *client) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
@@ -43,14 +54,18 @@ func (ds *deadlines) remove(c *client) {
 	}
 }
 
-// run calls expire for every client whose time is up, until ctx is done.
-func (ds *deadlines) run(ctx context.Context, expire func(*client)) {
+// run calls expire for every client whose time is up, and beat for those that
+// are to have a sign of life, until ctx is done.
+func (ds *deadlines) run(ctx context.Context, expire, beat func(*client)) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		expired, wait := ds.expired()
+		expired, silent, wait := ds.expired()
 		for _, c := range expired {
 			expire(c)
+		}
+		for _, c := range silent {
+			beat(c)
 		}
 		timer.Reset(wait)
 		select {
@@ -62,20 +77,27 @@ func (ds *deadlines) run(ctx context.Context, expire func(*client)) {
 	}
 }
 
-// expired takes out who is due, and returns how long the next one has.
-func (ds *deadlines) expired() ([]*client, time.Duration) {
+// expired takes out whose time is up, and returns as well who is due for a sign
+// of life, and how long the next one has.
+func (ds *deadlines) expired() (over, silent []*client, wait time.Duration) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
-	var due []*client
 	now := time.Since(ds.start)
 	for len(ds.next) > 0 {
-		if c := ds.next[0]; c.due > now {
-			return due, c.due - now
+		c := ds.next[0]
+		switch {
+		case c.due > now:
+			return over, silent, c.due - now
+		case c.ends > now:
+			c.due = c.next(now)
+			heap.Fix(&ds.next, 0)
+			silent = append(silent, c)
+		default:
+			heap.Pop(&ds.next)
+			over = append(over, c)
 		}
-		c, _ := heap.Pop(&ds.next).(*client)
-		due = append(due, c)
 	}
-	return due, time.Hour
+	return over, silent, time.Hour
 }
 
 // dueHeap is a heap whose members know their places.

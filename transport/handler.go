@@ -73,7 +73,7 @@ func (h *Handler) run() {
 	}
 	f := &feed{h: h, woken: make([][]*client, len(h.workers))}
 	h.loops.Go(func() { f.run(h.ctx) })
-	h.loops.Go(func() { h.deadlines.run(h.ctx, func(c *client) { h.end(c, c.endsWhy) }) })
+	h.loops.Go(func() { h.deadlines.run(h.ctx, func(c *client) { h.end(c, c.endsWhy) }, h.beat) })
 }
 
 func (h *Handler) nextWorker() *worker {
@@ -127,7 +127,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) {
 	case r.Method == http.MethodOptions:
 		h.answer(w, header, []byte("OK"))
 	default:
-		h.serveQuery(w, r, &query{clientID: id, header: header})
+		h.serveQuery(w, r, &query{clientID: id, header: header, events: wantsEvents(r, rest)})
 	}
 }
 

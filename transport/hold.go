@@ -24,11 +24,11 @@ func (h *Handler) hold(w http.ResponseWriter, r *http.Request, q *query) {
 	defer context.AfterFunc(h.ctx, cancel)() // a Shutdown that cannot wait any longer
 	pages, err := h.readFirst(ctx, q)
 	if err != nil {
-		h.fail(w, r, err)
+		h.failRead(w, r, q, err)
 		return
 	}
 	d := h.firstDigest(q, pages, &c.recipient)
-	if !d.empty() && !q.chunks {
+	if !d.empty() && !q.streams() {
 		h.answer(w, q.header, d.array())
 		return
 	}
@@ -56,6 +56,9 @@ func (h *Handler) begin(c *client, q *query, d *digest) {
 		h.end(replaced, Replaced)
 	}
 	h.traceConnect(c)
+	if q.events {
+		c.every = h.options.LongPoll.Heartbeat
+	}
 	h.deadlines.add(c, c.mayLast())
 	var lead [][]byte
 	c.encoder, lead = encoding(c.conn != nil, q)
@@ -80,7 +83,10 @@ func (h *Handler) begin(c *client, q *query, d *digest) {
 // mayLast returns how long c may be held, and notes what ends it then.
 func (c *client) mayLast() time.Duration {
 	o := c.h.options.LongPoll
-	last := min(o.Hold, jittered(o.MaxAge))
+	last := jittered(o.MaxAge)
+	if c.every == 0 {
+		last = min(last, o.Hold)
+	}
 	c.endsWhy = Expired
 	if e := c.identity.Expires; !e.IsZero() && time.Until(e) < last {
 		last, c.endsWhy = time.Until(e), IdentityExpired
@@ -97,6 +103,10 @@ func jittered(d time.Duration) time.Duration {
 // part. raw: on a connection that was taken over.
 func encoding(raw bool, q *query) (enc encoder, lead [][]byte) {
 	switch {
+	case q.events && raw:
+		return events{chunked: q.chunks, epoch: q.gaps, retry: soon()}, [][]byte{eventHead(q.header, q.chunks)}
+	case q.events:
+		return events{epoch: q.gaps, retry: soon()}, nil
 	case raw && q.chunks:
 		return arrays{chunkParts{}}, [][]byte{streamHead(q.header)}
 	case raw:
@@ -118,6 +128,20 @@ func (c *client) start(end Reason) (wake, gone bool) {
 		c.end(end)
 	}
 	return c.needsWake(), c.state == over
+}
+
+// streams reports whether the answer comes in parts.
+func (q *query) streams() bool { return q.chunks || q.events }
+
+// beat gives a held client a sign of life.
+func (h *Handler) beat(c *client) {
+	c.mu.Lock()
+	c.beat = !c.writing && !c.ending
+	wake := c.needsWake()
+	c.mu.Unlock()
+	if wake {
+		c.wake()
+	}
 }
 
 // end answers a held client with its last part.

@@ -75,12 +75,17 @@ type Options struct {
 type LongPollOptions struct {
 	Disabled       bool          // answer every request at once
 	Hold           time.Duration // how long a request is held at most; default 25 s
-	DisableChunked bool          // the first message ends a held request
+	DisableChunked bool          // the first message ends a held request, unless it is one for events
 
 	// MaxAge is how old any held connection becomes, up to a tenth more or
-	// less, so that those who came together do not leave together. It matters
-	// where it is below Hold. Default 1 h.
+	// less, so that those who came together do not leave together. Requests for
+	// events are held for so long; for others it matters where it is below
+	// Hold. Default 1 h.
 	MaxAge time.Duration
+
+	// Heartbeat is how often a stream of events is given a sign of life, so
+	// that no proxy takes it for dead. Default 15 s.
+	Heartbeat time.Duration
 
 	// Drain is how long Shutdown takes to end the requests that are held, but
 	// for few of them, and at most half of the time that its context leaves.
@@ -123,6 +128,7 @@ type LimitOptions struct {
 const (
 	defaultHold              = 25 * time.Second
 	defaultMaxAge            = time.Hour
+	defaultHeartbeat         = 15 * time.Second
 	defaultDrain             = 5 * time.Second
 	defaultMaxHeld           = 1000
 	defaultMaxHeldPerUser    = 100
@@ -162,7 +168,7 @@ func (o *Options) resolve() (Options, error) {
 
 func (o *Options) checkSigns() error {
 	for name, d := range map[string]time.Duration{
-		"LongPoll.Hold": o.LongPoll.Hold, "LongPoll.MaxAge": o.LongPoll.MaxAge, "LongPoll.Drain": o.LongPoll.Drain,
+		"LongPoll.Hold": o.LongPoll.Hold, "LongPoll.MaxAge": o.LongPoll.MaxAge, "LongPoll.Heartbeat": o.LongPoll.Heartbeat, "LongPoll.Drain": o.LongPoll.Drain,
 		"Limits.ReadTimeout": o.Limits.ReadTimeout, "Limits.WriteTimeout": o.Limits.WriteTimeout,
 	} {
 		if d < 0 {
@@ -184,6 +190,7 @@ func (o *Options) checkSigns() error {
 func (o *LongPollOptions) setDefaults() {
 	setDefault(&o.Hold, defaultHold)
 	setDefault(&o.MaxAge, defaultMaxAge)
+	setDefault(&o.Heartbeat, defaultHeartbeat)
 	setDefault(&o.Drain, defaultDrain)
 }
 

@@ -11,11 +11,33 @@ import (
 func (h *Handler) poll(w http.ResponseWriter, r *http.Request, q *query) {
 	pages, err := h.readFirst(r.Context(), q)
 	if err != nil {
-		h.fail(w, r, err)
+		h.failRead(w, r, q, err)
 		return
 	}
 	to := recipientOf(q.clientID, q.identity)
-	h.answer(w, q.header, h.firstDigest(q, pages, &to).array())
+	h.answerDigest(w, q, h.firstDigest(q, pages, &to))
+}
+
+// answerDigest answers a query that is not held.
+func (h *Handler) answerDigest(w http.ResponseWriter, q *query, d *digest) {
+	if !q.events {
+		h.answer(w, q.header, d.array())
+		return
+	}
+	q.header.Set("Content-Type", eventType)
+	h.answer(w, q.header, events{epoch: q.gaps, retry: later()}.first(d, true))
+}
+
+// failRead answers a query that the store has failed. A page that asks for
+// events gives up for good when it gets any other answer than 200: it is told to
+// come again.
+func (h *Handler) failRead(w http.ResponseWriter, r *http.Request, q *query, err error) {
+	if _, refused := errors.AsType[statusCoder](err); refused || !q.events || r.Context().Err() != nil {
+		h.fail(w, r, err)
+		return
+	}
+	h.options.Logger.ErrorContext(r.Context(), "request failed", "path", r.URL.Path, "error", err)
+	h.answerDigest(w, q, &digest{})
 }
 
 // answer writes a whole answer. For HEAD net/http leaves the body out.

@@ -23,8 +23,10 @@ type query struct {
 	header   http.Header // of the answer
 	asks     []ask       // in the order of the body, each channel once
 	seq      int64
-	chunks   bool // the client takes chunks
-	gaps     bool // the client is told of gaps
+	events   bool  // the answer is a stream of events
+	resumed  *mark // where the client was, on all channels; nil: it is new
+	chunks   bool  // the client takes chunks
+	gaps     bool  // the client is told of gaps
 }
 
 // ask is one channel of a query.
@@ -132,6 +134,9 @@ var errPanic = errors.New("it panicked")
 
 // read takes what the client asks for out of r.
 func (h *Handler) read(w http.ResponseWriter, r *http.Request, q *query) error {
+	if q.events {
+		return h.readEvents(w, r, q)
+	}
 	body, err := h.readBody(w, r)
 	if err != nil {
 		return err

@@ -90,8 +90,8 @@ func (out *responseWriter) setHeader(q *query, r *http.Request) {
 	header := out.w.Header()
 	header.Del("Content-Length")
 	header.Set("Content-Type", jsonType)
-	if out.whole = !q.chunks; !out.whole {
-		header.Set("Content-Type", streamType)
+	if out.whole = !q.streams(); !out.whole {
+		header.Set("Content-Type", q.streamType())
 		header.Set("X-Content-Type-Options", "nosniff")
 		header.Set("X-Accel-Buffering", "no")
 	}
@@ -99,6 +99,13 @@ func (out *responseWriter) setHeader(q *query, r *http.Request) {
 		header.Set("Connection", "close")
 	}
 	out.steps = out.whole || r.ProtoMajor > 1
+}
+
+func (q *query) streamType() string {
+	if q.events {
+		return eventType
+	}
+	return streamType
 }
 
 // write writes each part in a chunk of its own. net/http sets what is beyond
