@@ -367,10 +367,10 @@ func TestFaultPostgres_PromotedStandbyIsAPossibleFailoverAndTakesWhatWasQueued(t
 	f.awaitSeen()
 	primary.AwaitStandby(t, standby)
 
-	any := strings.Replace(primary.URL("postgres"), primary.Addr(), primary.Addr()+","+standby.Addr(), 1)
-	follower := f.newBus(any+"&target_session_attrs=prefer-standby", nil) // as if the primary were gone for it
+	either := strings.Replace(primary.URL("postgres"), primary.Addr(), primary.Addr()+","+standby.Addr(), 1)
+	follower := f.newBus(either+"&target_session_attrs=prefer-standby", nil) // as if the primary were gone for it
 	f.publisher = follower
-	both := f.newBus(strings.Replace(any, "?", "?target_session_attrs=read-write&", 1), nil)
+	both := f.newBus(strings.Replace(either, "?", "?target_session_attrs=read-write&", 1), nil)
 	var followers []*recorder
 	for _, channel := range faultChannels {
 		followers = append(followers, record(t, both, channel))

@@ -130,7 +130,7 @@ func (h *History) Broke(kind Kind, began, ended time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	b := &Break{kind, began.Sub(h.began), ended.Sub(h.began)}
-	apart := make([]*Break, 0, len(h.breaks)+1)
+	var apart []*Break
 	for _, other := range h.breaks {
 		if other.Ended < b.Began || other.Began > b.Ended {
 			apart = append(apart, other)
@@ -141,7 +141,8 @@ func (h *History) Broke(kind Kind, began, ended time.Time) {
 			b.Kind = Failover // which may keep something
 		}
 	}
-	h.breaks = append(apart, b)
+	apart = append(apart, b)
+	h.breaks = apart
 	slices.SortFunc(h.breaks, func(a, b *Break) int { return int(a.Began - b.Began) })
 }
 
