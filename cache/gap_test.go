@@ -1,0 +1,220 @@
+package cache_test
+
+import (
+	"errors"
+	"maps"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/messagebus-go/messagebus/bus"
+	"github.com/messagebus-go/messagebus/bus/bustest"
+	"github.com/messagebus-go/messagebus/bus/driver"
+	"github.com/messagebus-go/messagebus/cache"
+)
+
+var errDown = errors.New("the server is stopped")
+
+// TestMaxStaleness_AStoppedServerEndsWhatIsServed also with a server that comes
+// back: nothing older than the bound is ever served.
+func TestMaxStaleness_AStoppedServerEndsWhatIsServed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := bustest.NewStore(t)
+		var told atomic.Int32
+		opts := &cache.Options[string, int]{MaxStaleness: time.Minute, Trace: &cache.Trace{Stale: func(error) { told.Add(1) }}}
+		all := peers(t, store, 2, opts)
+		must(t, all[0].Set(t.Context(), "dog", 1))
+		synctest.Wait()
+
+		store.Faults().FailRequests(errDown)
+		store.Faults().CutFeeds(errDown)
+		<-time.After(time.Second)
+		want(t, all[0], "dog", 1)
+		if err := all[0].Err(); !errors.Is(err, cache.ErrStale) {
+			t.Errorf("Err with the server down: %v", err)
+		}
+		<-time.After(time.Minute)
+		wantNone(t, all[0], "dog")
+		if told.Load() != 2 || all[0].Len() != 0 {
+			t.Errorf("told %d times, Len %d", told.Load(), all[0].Len())
+		}
+		// Loaders work, but what they return is not kept.
+		if v, err := all[0].Load(t.Context(), "dog", quick(2).load); v != 2 || err != nil {
+			t.Errorf("Load: %d, %v", v, err)
+		}
+		wantNone(t, all[0], "dog")
+
+		store.Faults().FailRequests(nil)
+		<-time.After(10 * time.Second)
+		if err := all[0].Err(); err != nil {
+			t.Errorf("Err with the server back: %v", err)
+		}
+		wantNone(t, all[0], "dog")
+		must(t, all[1].Set(t.Context(), "dog", 3))
+		synctest.Wait()
+		want(t, all[0], "dog", 3)
+	})
+}
+
+// TestMaxStaleness_AfterAShortBreakNothingIsLost as the bus brings what was
+// missed.
+func TestMaxStaleness_AfterAShortBreakNothingIsLost(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := bustest.NewStore(t)
+		all := peers[string, int](t, store, 2, nil)
+		must(t, all[0].Set(t.Context(), "dog", 1))
+		synctest.Wait()
+		store.Faults().Silence(true)
+		<-time.After(15 * time.Second)
+		must(t, all[1].Set(t.Context(), "dog", 2))
+		want(t, all[0], "dog", 1)
+		store.Faults().Silence(false)
+		<-time.After(15 * time.Second)
+		want(t, all[0], "dog", 2)
+		if err := all[0].Err(); err != nil || all[0].Stats().Stale > 0 {
+			t.Errorf("Err %v, stats %+v", err, all[0].Stats())
+		}
+	})
+}
+
+// missed makes a cache that holds dog and cat, and that then misses that the dog
+// was changed, in one of several ways.
+func missed(t *testing.T, how string, policy cache.GapPolicy) (c *cache.Cache[string, int], dropped *atomic.Int32) {
+	store := bustest.NewStore(t)
+	dropped = new(atomic.Int32)
+	c = peers(t, store, 1, &cache.Options[string, int]{OnGap: policy, MaxStaleness: -1, OnChange: func(ch cache.Change[string, int]) {
+		if ch.Op == cache.OpDrop {
+			dropped.Add(1)
+		}
+	}})[0]
+	other := peers[string, int](t, store, 1, nil)[0]
+	must(t, c.Set(t.Context(), "dog", 1))
+	must(t, other.Set(t.Context(), "cat", 1))
+	synctest.Wait()
+	faults := store.Faults()
+	switch how {
+	case "trimmed":
+		faults.DropNext(3)
+		must(t, other.Set(t.Context(), "dog", 2))
+		must(t, other.Delete(t.Context(), "cat"))
+		must(t, other.Set(t.Context(), "fox", 3))
+		faults.Trim("/distributed_hash", 1)
+	case "reset":
+		faults.Reset()
+		must(t, other.Set(t.Context(), "fox", 3))
+	case "failover":
+		faults.DropNext(1)
+		must(t, other.Set(t.Context(), "dog", 2))
+		faults.FailOver(1)
+		<-time.After(20 * time.Second)
+		must(t, other.Set(t.Context(), "fox", 3))
+	case "damaged":
+		limits := driver.Limits{MaxSize: 9, MaxGlobalSize: 9, MaxAge: time.Hour, ClearEvery: 1}
+		_, err := store.Publish(t.Context(), "/distributed_hash", []byte(`{"data":{"op":"set","key":NaN,"hash_key":"animals"}}`), limits)
+		must(t, err)
+		must(t, other.Set(t.Context(), "fox", 3))
+	}
+	<-time.After(20 * time.Second)
+	return c, dropped
+}
+
+func TestOnGap_DoesWhatItSays(t *testing.T) {
+	t.Parallel()
+	type holds = map[string]int
+	for _, test := range []struct {
+		how                  string
+		dropped, kept, again holds
+	}{
+		{"trimmed", holds{"fox": 3}, holds{"dog": 1, "cat": 1, "fox": 3}, holds{"fox": 3}},
+		{"reset", holds{}, holds{"dog": 1, "cat": 1, "fox": 3}, holds{"fox": 3}},
+		{"failover", holds{"fox": 3}, holds{"dog": 1, "cat": 1, "fox": 3}, holds{"dog": 1, "cat": 1, "fox": 3}},
+		{"damaged", holds{"fox": 3}, holds{"dog": 1, "cat": 1, "fox": 3}, holds{"fox": 3}},
+	} {
+		for policy, want := range []holds{test.dropped, test.kept, test.again} {
+			t.Run(test.how, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					c, dropped := missed(t, test.how, cache.GapPolicy(policy))
+					got := maps.Collect(c.All())
+					if test.how == "reset" && policy == int(cache.GapDrop) {
+						// Each feed drops what the others may have brought since: what
+						// is left depends on who was first, but is never old.
+						delete(got, "fox")
+					}
+					if !maps.Equal(got, want) {
+						t.Errorf("policy %d: it holds %v, want %v", policy, got, want)
+					}
+					kept := cache.GapPolicy(policy) == cache.GapKeep
+					if kept != (dropped.Load() == 0) || kept != errors.Is(c.Err(), cache.ErrStale) || c.Stats().Stale == 0 {
+						t.Errorf("policy %d: told of %d drops, Err %v, stats %+v", policy, dropped.Load(), c.Err(), c.Stats())
+					}
+					must(t, c.Clear(t.Context()))
+					synctest.Wait()
+					if err := c.Err(); err != nil {
+						t.Errorf("policy %d: Err after a Clear: %v", policy, err)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestOnGap_OwnWritesThatMayNeverComeBackHideNothing also when the gap came while
+// they were published.
+func TestOnGap_OwnWritesThatMayNeverComeBackHideNothing(t *testing.T) {
+	t.Parallel()
+	for policy, wanted := range []map[string]int{{}, {"dog": 1, "cat": 2}, {"cat": 2}} {
+		synctest.Test(t, func(t *testing.T) {
+			store := bustest.NewStore(t)
+			c := peers(t, store, 1, &cache.Options[string, int]{OnGap: cache.GapPolicy(policy)})[0]
+			other := peers[string, int](t, store, 1, nil)[0]
+			synctest.Wait()
+			store.Faults().DropNext(1)
+			must(t, c.Set(t.Context(), "dog", 1))
+			store.Faults().Reset()
+			want(t, c, "dog", 1)
+			must(t, other.Set(t.Context(), "cat", 2))
+			<-time.After(20 * time.Second)
+			got := maps.Collect(c.All())
+			if cache.GapPolicy(policy) == cache.GapDrop {
+				delete(got, "cat") // see TestOnGap_DoesWhatItSays
+			}
+			if !maps.Equal(got, wanted) {
+				t.Errorf("policy %d: it holds %v, want %v", policy, got, wanted)
+			}
+			must(t, other.Set(t.Context(), "dog", 3))
+			synctest.Wait()
+			want(t, c, "dog", 3)
+		})
+	}
+}
+
+// TestResync_TriesUntilTheStoreAnswers and says so meanwhile.
+func TestResync_TriesUntilTheStoreAnswers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		inner := bustest.NewStore(t)
+		store := &refusing{Backend: inner.Dial()}
+		c := open(t, bustest.On(t, store, &bus.Options{Keepalive: -1}), &cache.Options[string, int]{OnGap: cache.GapResync})
+		other := peers[string, int](t, inner, 1, nil)[0]
+		must(t, other.Set(t.Context(), "dog", 1))
+		synctest.Wait()
+		store.reads.Store(3)
+		inner.Faults().DropNext(1)
+		must(t, other.Set(t.Context(), "dog", 2))
+		inner.Faults().FailOver(1)
+		for range 40 {
+			<-time.After(time.Second)
+			if v, ok := c.Get("dog"); ok && v != 1 {
+				t.Errorf("Get: %d", v)
+			}
+		}
+		want(t, c, "dog", 1)
+		if err := c.Err(); err != nil || store.reads.Load() > 0 {
+			t.Errorf("Err %v, %d reads were not tried", err, store.reads.Load())
+		}
+	})
+}

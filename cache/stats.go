@@ -1,0 +1,27 @@
+package cache
+
+import "sync/atomic"
+
+// Stats counts what a cache has met since New.
+type Stats struct {
+	Applied     uint64 // operations that were carried out, own ones included
+	UnknownOps  uint64 // operations of a kind that is not known, and was ignored
+	OtherKeys   uint64 // operations on keys that K does not hold
+	Undecodable uint64 // operations that could not be read
+	Stale       uint64 // times that changes may have been missed
+	Loads       uint64 // loaders that were run
+}
+
+type counts struct{ applied, unknownOps, otherKeys, undecodable, stale, loads atomic.Uint64 }
+
+// Stats returns the counts at this moment.
+func (c *Cache[K, V]) Stats() Stats {
+	return Stats{
+		Applied:     c.counts.applied.Load(),
+		UnknownOps:  c.counts.unknownOps.Load(),
+		OtherKeys:   c.counts.otherKeys.Load(),
+		Undecodable: c.counts.undecodable.Load(),
+		Stale:       c.counts.stale.Load(),
+		Loads:       c.counts.loads.Load(),
+	}
+}
