@@ -53,6 +53,13 @@ var rules = map[string]string{
 	"no-repeats":              "no message comes twice or out of order",
 	"no-notice-without-ids":   "a publish over a broken connection is an error, and announces nothing",
 
+	// The distributed cache.
+	"own-applied":        "the operations of a cache itself apply when they come back, in the order of the bus",
+	"unreadable-removes": "an operation that cannot be read removes the key that it names",
+	"no-form-in-go":      "a value that Go cannot hold removes its key",
+	"version-of-its-own": "the app version is that of one cache, and not that of all on a manager",
+	"odd-name-unheard":   "a stored name with more than one separator is no channel of a site",
+
 	// Over HTTP.
 	"bad-input-refused":      "what cannot be read is answered 400 with a reason in one line; the gem fails with 500, or takes it for something else",
 	"head-at-once":           "HEAD is answered at once, without a body",
@@ -155,5 +162,23 @@ func TestDifferences_NameCasesThatExist(t *testing.T) {
 			}
 			exceptionFor(t, recording, name)
 		}
+	}
+}
+
+// TestDifferences_UseEveryRule finds rules left behind.
+func TestDifferences_UseEveryRule(t *testing.T) {
+	t.Parallel()
+	all, err := differences()
+	if err != nil {
+		t.Fatal(err)
+	}
+	unused := maps.Clone(rules)
+	for _, cases := range all {
+		for _, e := range cases {
+			delete(unused, e.Rule)
+		}
+	}
+	for rule := range unused {
+		t.Errorf("the rule %s has no case in golden/differences.json", rule)
 	}
 }

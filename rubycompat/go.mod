@@ -7,6 +7,7 @@ require (
 	github.com/messagebus-go/messagebus/bus v0.0.0
 	github.com/messagebus-go/messagebus/bus/pgbus v0.0.0
 	github.com/messagebus-go/messagebus/bus/redisbus v0.0.0
+	github.com/messagebus-go/messagebus/cache v0.0.0
 	github.com/messagebus-go/messagebus/integration v0.0.0
 	github.com/messagebus-go/messagebus/transport v0.0.0
 	github.com/redis/go-redis/v9 v9.23.0
@@ -32,6 +33,7 @@ require (
 	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/go-ole/go-ole v1.3.0 // indirect
 	github.com/google/uuid v1.6.0 // indirect
+	github.com/hashicorp/golang-lru/v2 v2.0.7 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
 	github.com/jackc/puddle/v2 v2.2.3 // indirect
@@ -74,6 +76,7 @@ replace (
 	github.com/messagebus-go/messagebus/bus => ../bus
 	github.com/messagebus-go/messagebus/bus/pgbus => ../bus/pgbus
 	github.com/messagebus-go/messagebus/bus/redisbus => ../bus/redisbus
+	github.com/messagebus-go/messagebus/cache => ../cache
 	github.com/messagebus-go/messagebus/integration => ../integration
 	github.com/messagebus-go/messagebus/jsclient => ../jsclient
 	github.com/messagebus-go/messagebus/transport => ../transport

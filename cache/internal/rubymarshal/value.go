@@ -3,11 +3,11 @@
 //
 // The Go types of Ruby's values:
 //
-//	nil, true, false            nil, bool
-//	Integer                     int64, or *big.Int where it does not fit
-//	Float                       float64
-//	Symbol                      Symbol
-//	String, Array, Hash, Set    *String, *Array, *Hash, *Set
+//	nil, true, false    nil, bool
+//	Integer             int64, or *big.Int where it does not fit
+//	Float               float64
+//	String, Symbol      *String, Symbol
+//	Array, Hash, Set    *Array, *Hash, *Set
 //
 // Values that are shared in Ruby are shared in Go: two links to one array are
 // one *Array. Everything else that Marshal can hold (objects, structs, classes,
