@@ -361,19 +361,26 @@ func TestFaultPostgres_PoolerThatIsKilledCostsNoMessage(t *testing.T) {
 }
 
 func TestFaultPostgres_SwallowedAnswersAreNoticedWithinTheBound(t *testing.T) {
-	testHalfOpenPostgres(t, faultproxy.ToClient)
+	testHalfOpenPostgres(t, faultproxy.ToClient, true)
 }
 
 func TestFaultPostgres_SwallowedRequestsAreNoticedWithinTheBound(t *testing.T) {
-	testHalfOpenPostgres(t, faultproxy.ToServer)
+	testHalfOpenPostgres(t, faultproxy.ToServer, true)
 }
 
-// testHalfOpenPostgres swallows one direction of every connection of the subscribers,
-// while nobody publishes.
-func testHalfOpenPostgres(t *testing.T, direction faultproxy.Direction) {
+func TestFaultPostgres_SilentFeedAloneIsNoticedWithinTheBound(t *testing.T) {
+	testHalfOpenPostgres(t, faultproxy.ToClient, false)
+}
+
+// testHalfOpenPostgres swallows one direction of the subscribers' connections, all or
+// that of the feed alone, while nobody publishes.
+func testHalfOpenPostgres(t *testing.T, direction faultproxy.Direction, all bool) {
 	t.Helper()
 	t.Parallel()
 	f := newPostgresFaultIn(t, stores.PostgresShared(t), nil)
+	if !all {
+		f.listenApart()
+	}
 	f.publishAll(5)
 	f.awaitSeen()
 	f.proxy.Swallow(direction)
@@ -387,4 +394,16 @@ func testHalfOpenPostgres(t *testing.T, direction faultproxy.Direction) {
 	f.wantNoLoss(f.verdict())
 	f.wantGaps()
 	f.wantFailures()
+}
+
+// listenApart leaves nothing to the proxy but the feed, of a new reader.
+func (f *postgresFault) listenApart() {
+	f.Helper()
+	listen, err := pgx.ParseConfig(throughProxy(f.url, f.proxy))
+	if err != nil {
+		f.Fatal(err)
+	}
+	near := postgresPeer(f.T, f.url, nil)
+	far := postgresPeer(f.T, f.url, &pgbus.Options{ListenConfig: listen})
+	f.faultPeers = newFaultPeers(f.T, near, far)
 }

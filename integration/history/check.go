@@ -3,6 +3,7 @@ package history
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"time"
 
@@ -193,7 +194,7 @@ func (j *judge) ordered(r *Reader) (broken []error) {
 			}
 		case once[s.GlobalID]:
 			wrong = "it came before"
-		case s.Late && !j.MayBeLate:
+		case s.Late && !j.MayBeLate && !r.wasTold(i):
 			wrong = "it is late"
 		case s.Late:
 		case s.GlobalID <= high:
@@ -210,6 +211,14 @@ func (j *judge) ordered(r *Reader) (broken []error) {
 		}
 	}
 	return broken
+}
+
+// wasTold reports whether a sighting is of what the reader was told may be lost.
+func (r *Reader) wasTold(sighting int) bool {
+	id := r.id(r.Sightings[sighting].ID, r.Sightings[sighting].GlobalID)
+	return slices.ContainsFunc(r.Sightings[:sighting], func(s Sighting) bool {
+		return s.Gap != nil && s.Gap.After < id && id < s.Gap.Next
+	})
 }
 
 // id chooses the one in which the reader's positions and gaps are.

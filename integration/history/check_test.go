@@ -142,6 +142,7 @@ func TestCheck_JudgesHistories(t *testing.T) {
 			s.reader("/b", 0, "2")
 		}, "both have the global id"},
 		{"late where nothing may be", func(s *scene) { s.publish("/a", 2); s.reader("/a", 0, "2", "late 1") }, "late"},
+		{"late, after it was told to be lost", func(s *scene) { s.publish("/a", 3); s.reader("/a", 0, "1", "possible 1 3", "late 2", "3") }, ""},
 		{"late where it may be", func(s *scene) { s.h.MayBeLate = true; s.publish("/a", 2); s.reader("/a", 0, "2", "late 1") }, ""},
 		{"late, again", func(s *scene) {
 			s.h.MayBeLate = true
@@ -197,6 +198,14 @@ func TestCheck_JudgesHistories(t *testing.T) {
 			s.publish("/a", 3)
 			s.reader("/a", 0, "1", "reset 1 3", "4")
 		}, ""},
+		{"a reset where there was none, and some was trimmed", func(s *scene) {
+			s.publish("/a", 4)
+			s.reader("/a", 0, "1", "reset 1 3", "3", "4")
+		}, ""},
+		{"missing after a reset where there was none", func(s *scene) {
+			s.publish("/a", 4)
+			s.reader("/a", 0, "1", "2", "reset 2 1", "1", "2", "4")
+		}, "never came"},
 		{"a life that was slept through", func(s *scene) {
 			s.publish("/a", 2)
 			s.wipe()

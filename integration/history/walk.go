@@ -96,7 +96,7 @@ func (w *walk) excuse(p *Publish) excuse {
 			case p.Began > s.At || life < between.first || life > between.last:
 			case s.Gap.Reason == bus.GapReset && life > between.first && id < s.Gap.Next:
 				return broke // trimmed in the new life before the reader came there
-			case s.Gap.Reason != bus.GapReset && id > s.Gap.After && id < s.Gap.Next:
+			case id > s.Gap.After && id < s.Gap.Next:
 				return trimmed
 			}
 		}
