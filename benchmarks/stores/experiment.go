@@ -84,27 +84,41 @@ type result struct {
 // measure carries out an experiment.
 func (e experiment) measure(ctx context.Context, tb testing.TB, s store, size scale) ([]result, error) {
 	tb.Helper()
-	once, err := e.prepare(ctx, tb, s, size)
+	pairs, err := e.repeat(ctx, tb, s, size)
 	if err != nil {
 		return nil, fmt.Errorf("%s, %s: %w", s.name(), e.name, err)
-	}
-	pairs := make([][]pair, len(e.figures))
-	for i := range size.runs + 1 {
-		measured, err := once(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("%s, %s: %w", s.name(), e.name, err)
-		}
-		for f, p := range measured {
-			if i > 0 {
-				pairs[f] = append(pairs[f], p)
-			}
-		}
 	}
 	results := make([]result, len(e.figures))
 	for f, figure := range e.figures {
 		results[f] = figure.result(s.name(), pairs[f])
 	}
 	return results, nil
+}
+
+// repeat returns the pairs of each figure. The first run does not count.
+func (e experiment) repeat(ctx context.Context, tb testing.TB, s store, size scale) ([][]pair, error) {
+	tb.Helper()
+	once, err := e.prepare(ctx, tb, s, size)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := once(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.settle(ctx); err != nil {
+		return nil, err
+	}
+	pairs := make([][]pair, len(e.figures))
+	for range size.runs {
+		measured, err := once(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for f, p := range measured {
+			pairs[f] = append(pairs[f], p)
+		}
+	}
+	return pairs, nil
 }
 
 func (f figure) result(store string, pairs []pair) result {

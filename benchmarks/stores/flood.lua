@@ -15,9 +15,10 @@ for i = 0, messages - 1 do
   redis.call('PUBLISH', pubsub, message)
 end
 
--- One flood is kept, for those who cannot keep up with it.
+-- Two floods are kept, for those who cannot keep up with the last one.
+local kept = 2 * math.ceil(messages / channels)
 for i = 0, math.min(channels, messages) - 1 do
-  redis.call('ZREMRANGEBYRANK', '__mb_backlog_n_/flood/' .. i, 0, -1 - math.ceil(messages / channels))
+  redis.call('ZREMRANGEBYRANK', '__mb_backlog_n_/flood/' .. i, 0, -1 - kept)
 end
-redis.call('ZREMRANGEBYRANK', pointers_key, 0, -1 - messages)
+redis.call('ZREMRANGEBYRANK', pointers_key, 0, -1 - 2 * messages)
 return messages

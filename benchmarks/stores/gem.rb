@@ -59,7 +59,7 @@ class Operations
   def backlogs(channels)
     start = now
     read = (0...channels).sum { |i| @bus.backlog("/flood/#{i}", 0).size }
-    raise "#{read} messages of #{channels}" unless read == channels
+    raise "#{read} messages on #{channels} channels" unless read == 2 * channels
     channels / (now - start)
   end
 

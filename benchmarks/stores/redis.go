@@ -206,6 +206,8 @@ func (s *redisStore) feeds(ctx context.Context, in place) ([]string, error) {
 	return ids, nil
 }
 
+func (s *redisStore) settle(context.Context) error { return nil }
+
 func (s *redisStore) where() address {
 	at := func(p place) string { return fmt.Sprintf("redis://%s/%d", s.server.Addr(), p.database()) }
 	return address{Store: s.name(), First: at(first), Second: at(second)}

@@ -23,6 +23,8 @@ type store interface {
 	// cutFeeds ends the connections of all feeds in a place, and publishes one
 	// message on each of so many channels of a flood before they can be back.
 	cutFeeds(ctx context.Context, in place, channels int) error
+	// settle returns when the server has got used to what was stored.
+	settle(ctx context.Context) error
 	// where says how another process, also a Ruby one, reaches it.
 	where() address
 }
