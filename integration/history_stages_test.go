@@ -38,7 +38,11 @@ func memoryStage(p *play) stage {
 			p.wait(500, 4000)
 			faults.FailRequests(nil)
 		}},
-		{"lose answers", 2, func(p *play) { faults.LoseAnswers(1 + p.random.IntN(20)) }},
+		{"lose answers", 2, func(p *play) {
+			faults.LoseAnswers(1 + p.random.IntN(20))
+			p.wait(200, 1000)
+			faults.LoseAnswers(0)
+		}},
 		{"read-only", 2, func(p *play) {
 			faults.SetReadOnly(true)
 			p.wait(500, 4000)

@@ -269,9 +269,13 @@ func (p *play) awaitWell() {
 	}
 }
 
-// publishLast publishes the message on every channel that readers wait for.
+// publishLast publishes the message on every channel that readers wait for, after one
+// that shows whether connections from before the faults are still there.
 func (p *play) publishLast() {
 	p.Helper()
+	eventually(p.T, faultPatience, "the store to take messages", func() bool {
+		return p.publish(p.buses[0], historyPlaces[0], history.Payload{}) == nil
+	})
 	done := map[string]bool{}
 	for _, at := range historyPlaces {
 		if done[at.name()] {

@@ -194,7 +194,7 @@ func (j *judge) ordered(r *Reader) (broken []error) {
 			}
 		case once[s.GlobalID]:
 			wrong = "it came before"
-		case s.Late && !j.MayBeLate && !r.wasTold(i):
+		case s.Late && !j.MayBeLate && !r.wasTold(i) && !j.wasBefore(r, s.Number):
 			wrong = "it is late"
 		case s.Late:
 		case s.GlobalID <= high:
@@ -211,6 +211,12 @@ func (j *judge) ordered(r *Reader) (broken []error) {
 		}
 	}
 	return broken
+}
+
+// wasBefore reports whether a message was published before the reader came: what was
+// trimmed meanwhile may still be announced.
+func (j *judge) wasBefore(r *Reader, number int) bool {
+	return number >= 1 && number <= len(j.publishes) && j.publishes[number-1].Began < r.Start.Returned
 }
 
 // wasTold reports whether a sighting is of what the reader was told may be lost.
