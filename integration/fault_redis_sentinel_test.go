@@ -28,6 +28,12 @@ type failoverScene struct {
 func newFailoverScene(t *testing.T, publishing *redisbus.Options, dial dialer) *failoverScene {
 	t.Helper()
 	f := &failoverScene{faultPeers: &faultPeers{T: t}, group: stores.Sentinel(t)}
+	// On a busy machine servers are slow to answer. No sentinel is to act on that.
+	for _, s := range f.group.Sentinels {
+		f.sentinel(s, func(c *redis.SentinelClient) error {
+			return c.Set(t.Context(), f.group.Name(), "down-after-milliseconds", "60000").Err()
+		})
+	}
 	f.master = f.group.Master()
 	f.publisher = faultBus(t, redisPeer(t, f.group.Client(t), publishing))
 	client := redis.NewFailoverClient(&redis.FailoverOptions{
@@ -59,10 +65,23 @@ func (f *failoverScene) partition() {
 	f.master.Do(f.T, "client", "kill", "type", "replica")
 }
 
-// failOver kills the master, and waits until there is another one.
+func (f *failoverScene) sentinel(s *stores.SentinelServer, ask func(*redis.SentinelClient) error) {
+	f.Helper()
+	client := redis.NewSentinelClient(&redis.Options{Addr: s.Addr()})
+	defer client.Close()
+	if err := ask(client); err != nil {
+		f.Fatal(err)
+	}
+}
+
+// failOver kills the master, has the sentinels know, and waits until there is another
+// one.
 func (f *failoverScene) failOver() {
 	f.Helper()
 	f.master.Kill()
+	f.sentinel(f.group.Sentinels[0], func(c *redis.SentinelClient) error {
+		return c.Failover(f.Context(), f.group.Name()).Err()
+	})
 	f.group.AwaitMaster(f.master)
 }
 
