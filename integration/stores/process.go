@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -148,22 +149,71 @@ func (r *process) signal(signal syscall.Signal) error {
 	default:
 	}
 	pid := r.command.Process.Pid
+	switch signal {
+	case syscall.SIGSTOP, syscall.SIGCONT, syscall.SIGKILL:
+		return signalTree(pid, signal)
+	default:
+		return signalOne(pid, signal)
+	}
+}
+
+// signalTree signals a process and what it has started. After a SIGKILL all of them
+// are gone: Postgres does not start where a child of the killed one still has its
+// memory.
+func signalTree(pid int, signal syscall.Signal) error {
+	if signal == syscall.SIGKILL {
+		if err := signalOne(pid, syscall.SIGSTOP); err != nil { // from now on it starts none
+			return err
+		}
+	}
 	below := children(pid)
+	if err := signalOne(pid, signal); err != nil {
+		return err
+	}
+	if signal == syscall.SIGSTOP {
+		below = children(pid) // as above
+	}
+	for _, child := range below {
+		if err := signalOne(child, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return err
+		}
+	}
+	if signal == syscall.SIGKILL {
+		return awaitGone(below)
+	}
+	return nil
+}
+
+func signalOne(pid int, signal syscall.Signal) error {
 	if err := syscall.Kill(pid, signal); err != nil {
 		return fmt.Errorf("%v to process %d: %w", signal, pid, err)
 	}
-	if signal != syscall.SIGSTOP && signal != syscall.SIGCONT && signal != syscall.SIGKILL {
-		return nil
-	}
-	if signal == syscall.SIGSTOP {
-		below = children(pid) // from now on it starts none
-	}
-	for _, child := range below {
-		if err := syscall.Kill(child, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
-			return fmt.Errorf("%v to process %d: %w", signal, child, err)
-		}
-	}
 	return nil
+}
+
+// awaitGone waits until killed processes, of which this one is not the parent, have
+// let go of what they held.
+func awaitGone(pids []int) error {
+	retry := time.NewTicker(5 * time.Millisecond)
+	defer retry.Stop()
+	for range 2000 {
+		pids = slices.DeleteFunc(pids, isGone)
+		if len(pids) == 0 {
+			return nil
+		}
+		<-retry.C
+	}
+	return fmt.Errorf("processes %v are still there after a SIGKILL", pids)
+}
+
+// isGone says whether a process has ended, be it that nobody has asked how.
+func isGone(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
+	}
+	_, state, _ := strings.Cut(string(stat), ") ")
+	return strings.HasPrefix(state, "Z") || strings.HasPrefix(state, "X")
 }
 
 func (r *process) log() string {
