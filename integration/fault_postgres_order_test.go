@@ -108,11 +108,11 @@ func (r *recorder) late() (numbers []int) {
 func seldomCompared(o *bus.Options) { o.LivenessBound = 5 * time.Minute }
 
 // patiently is a hole that is waited for longer than any publisher here takes.
-var patiently = &pgbus.Options{SettleHole: 5 * time.Second}
+var patiently = &pgbus.Options{SettleHole: 20 * time.Second}
 
 func TestFaultPostgres_PlainPublishersAreSeenInOrderWhereTheyAreQuick(t *testing.T) {
 	t.Parallel()
-	f := newPostgresFaultIn(t, stores.PostgresShared(t), patiently)
+	f := newPostgresFaultIn(t, stores.PostgresShared(t), patiently, seldomCompared)
 	f.publishAll(1)
 	var all sync.WaitGroup
 	for range 8 {
@@ -135,7 +135,7 @@ func TestFaultPostgres_PlainPublishersAreSeenInOrderWhereTheyAreQuick(t *testing
 
 func TestFaultPostgres_RowCommittedOutOfOrderIsWaitedFor(t *testing.T) {
 	t.Parallel()
-	f := newPostgresFaultIn(t, stores.PostgresShared(t), patiently)
+	f := newPostgresFaultIn(t, stores.PostgresShared(t), patiently, seldomCompared)
 	f.publishAll(1)
 	f.awaitSeen()
 	slow, quick := f.plainPublisher(), f.plainPublisher()

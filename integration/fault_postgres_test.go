@@ -422,6 +422,7 @@ func TestFaultPostgres_TableThatCannotGrowRefusesPublishesAndNothingElse(t *test
 	f.publishAll(5)
 	f.awaitSeen()
 	f.exec("ALTER TABLE message_bus ALTER value SET STORAGE PLAIN") // not compressed
+	f.exec("INSERT INTO message_bus (channel, value) SELECT '/filler', repeat('x', 7000) FROM generate_series(1, 450)")
 	eventually(t, faultPatience, "the table to be full", func() bool {
 		_, err := f.publisher.Publish(t.Context(), "/filler", strings.Repeat("x", 7000))
 		if err != nil {
@@ -485,6 +486,7 @@ func (f *postgresFault) wantSoon(most time.Duration) {
 func TestFaultPostgres_TwoHundredPublishersOnOneChannelAreSeenInOrder(t *testing.T) {
 	t.Parallel()
 	f := newPostgresFaultIn(t, stores.PostgresShared(t), &pgbus.Options{SettleHole: -1})
+	f.publishAll(1)
 	const publishers, each = 200, 10
 	pool := postgresPool(t, f.url, func(c *pgxpool.Config) { c.MaxConns = 40 })
 	peer, err := pgbus.New(pool, nil)

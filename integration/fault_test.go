@@ -19,7 +19,7 @@ import (
 // subscribers were handed, and a judge who knows both and the promise of package bus.
 
 // faultPatience is how long a test waits for what has to come.
-const faultPatience = 40 * time.Second
+const faultPatience = 90 * time.Second
 
 // faultBound is the liveness bound where a test does not look at the default one.
 const faultBound = 3 * time.Second

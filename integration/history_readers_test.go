@@ -59,7 +59,7 @@ func (a *audience) wait(t *testing.T) {
 			t.Logf("these have not seen the last message: %v", left())
 		}
 	}()
-	eventually(t, faultPatience, "all readers", func() bool { return len(left()) == 0 })
+	eventually(t, historyPatience, "all readers", func() bool { return len(left()) == 0 })
 }
 
 type historyReader struct {

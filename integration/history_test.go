@@ -39,6 +39,10 @@ const (
 
 	// historyLiveness is short, so that a minute holds many faults.
 	historyLiveness = 3 * time.Second
+
+	// historyPatience is how long a store may take to recover: a queue of hundreds of
+	// messages is flushed one by one.
+	historyPatience = 2 * time.Minute
 )
 
 // A stage is where a history plays: peers on one store, and what can happen to it.
@@ -265,7 +269,7 @@ func (p *play) wait(least, most int) {
 func (p *play) awaitWell() {
 	p.Helper()
 	for _, b := range p.buses {
-		eventually(p.T, faultPatience, fmt.Sprintf("peer %d to be well", b.number), func() bool { return b.Health().OK })
+		eventually(p.T, historyPatience, fmt.Sprintf("peer %d to be well", b.number), func() bool { return b.Health().OK })
 	}
 }
 
@@ -273,7 +277,7 @@ func (p *play) awaitWell() {
 // that shows whether connections from before the faults are still there.
 func (p *play) publishLast() {
 	p.Helper()
-	eventually(p.T, faultPatience, "the store to take messages", func() bool {
+	eventually(p.T, historyPatience, "the store to take messages", func() bool {
 		return p.publish(p.buses[0], historyPlaces[0], history.Payload{}) == nil
 	})
 	done := map[string]bool{}
@@ -282,7 +286,7 @@ func (p *play) publishLast() {
 			continue
 		}
 		done[at.name()] = true
-		eventually(p.T, faultPatience, "the last message on "+at.name(), func() bool {
+		eventually(p.T, historyPatience, "the last message on "+at.name(), func() bool {
 			return p.publish(p.buses[0], at, history.Payload{Last: true}) == nil
 		})
 	}
