@@ -136,7 +136,7 @@ func (c *Cache[K, V]) Get(key K) (V, bool) {
 // look is Get with c.mu held.
 func (c *Cache[K, V]) look(key K) (V, bool) {
 	var none V
-	if c.trust.blind {
+	if c.trust.none() {
 		return none, false
 	}
 	if value, found, hides := c.own.look(key); hides {
@@ -266,7 +266,7 @@ func (c *Cache[K, V]) fail(op Op, key K, err error) error {
 
 // unlock frees c.mu and runs the callbacks that were noted under it.
 func (c *Cache[K, V]) unlock() {
-	c.special.Store(c.trust.blind || c.own.pending > 0)
+	c.special.Store(c.trust.none() || c.own.pending > 0)
 	notices := c.notices
 	c.notices = nil
 	c.mu.Unlock()
@@ -318,7 +318,7 @@ func (c *Cache[K, V]) All() iter.Seq2[K, V] {
 func (c *Cache[K, V]) entries() []pair[K, V] {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.trust.blind {
+	if c.trust.none() {
 		return nil
 	}
 	now := c.now.Load()

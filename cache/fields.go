@@ -46,9 +46,7 @@ func collect(t reflect.Type, index []int, visiting map[reflect.Type]bool) (all [
 		switch {
 		case tag == "-":
 		case sf.Anonymous && !f.tagged && embedded.Kind() == reflect.Struct:
-			if sf.IsExported() || sf.Type.Kind() == reflect.Struct {
-				all = append(all, collect(embedded, at, visiting)...)
-			}
+			all = append(all, collect(embedded, at, visiting)...)
 		case sf.IsExported():
 			all = append(all, f)
 		}

@@ -17,7 +17,11 @@ type trust struct {
 	resync  error     // why the backlog cannot be read, with GapResync
 	ended   error     // why there will be no more changes
 	blind   bool      // nothing is served: closed, or overdue without GapKeep
+	filling bool      // nothing is served: the backlog is being applied, from its beginning
 }
+
+// none reports whether nothing is served. c.mu must be held.
+func (t *trust) none() bool { return t.blind || t.filling }
 
 // Err returns nil where the cache is up to date, as far as its feed can tell.
 // Otherwise it says why not: an error that wraps ErrStale while the feed is

@@ -218,3 +218,110 @@ func TestResync_TriesUntilTheStoreAnswers(t *testing.T) {
 		}
 	})
 }
+
+// TestOnGap_AWriteThatIsAnsweredAfterAResetHidesNothing as its message may never
+// come: its id is of another store.
+func TestOnGap_AWriteThatIsAnsweredAfterAResetHidesNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		inner := bustest.NewStore(t)
+		store := &holding{Backend: inner.Dial(), answers: make(chan struct{})}
+		c := open[string, int](t, bustest.On(t, store, &bus.Options{Keepalive: -1}), nil)
+		other := peers[string, int](t, inner, 1, nil)[0]
+		for i := range 5 {
+			must(t, other.Set(t.Context(), "cat", i))
+		}
+		synctest.Wait()
+		inner.Faults().DropNext(1)
+		written := make(chan error)
+		go func() { written <- c.Set(t.Context(), "dog", 1) }()
+		synctest.Wait()
+		inner.Faults().Reset()
+		must(t, other.Set(t.Context(), "dog", 2))
+		<-time.After(20 * time.Second)
+		close(store.answers)
+		must(t, <-written)
+		wantNone(t, c, "dog")
+		must(t, other.Set(t.Context(), "dog", 3))
+		synctest.Wait()
+		want(t, c, "dog", 3)
+	})
+}
+
+// TestSet_ThatIsHeardOfBeforeItsAnswerHidesNothing that came after it.
+func TestSet_ThatIsHeardOfBeforeItsAnswerHidesNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		inner := bustest.NewStore(t)
+		store := &holding{Backend: inner.Dial(), answers: make(chan struct{})}
+		c := open[string, int](t, bustest.On(t, store, &bus.Options{Keepalive: -1}), nil)
+		other := peers[string, int](t, inner, 1, nil)[0]
+		written := make(chan error)
+		go func() { written <- c.Set(t.Context(), "dog", 1) }()
+		synctest.Wait()
+		want(t, c, "dog", 1)
+		must(t, other.Set(t.Context(), "dog", 2))
+		synctest.Wait()
+		close(store.answers)
+		must(t, <-written)
+		want(t, c, "dog", 2)
+	})
+}
+
+// TestResync_ShowsNothingOldWhileItReads although it begins with what is oldest.
+func TestResync_ShowsNothingOldWhileItReads(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := bustest.NewStore(t)
+		var c *cache.Cache[string, int]
+		var newest atomic.Int32
+		c = peers(t, store, 1, &cache.Options[string, int]{OnGap: cache.GapResync, OnChange: func(cache.Change[string, int]) {
+			if v, ok := c.Get("dog"); ok && int32(v) < newest.Load() {
+				t.Errorf("it reads %d after %d", v, newest.Load())
+			} else if ok {
+				newest.Store(int32(v))
+			}
+		}})[0]
+		other := peers[string, int](t, store, 1, nil)[0]
+		for i := range 5 {
+			must(t, other.Set(t.Context(), "dog", i))
+			synctest.Wait()
+		}
+		store.Faults().FailOver(0)
+		<-time.After(20 * time.Second)
+		want(t, c, "dog", 4)
+		if c.Stats().Stale == 0 {
+			t.Error("there was no gap")
+		}
+	})
+}
+
+// TestMaxStaleness_NothingIsServedBeforeAllThatWasMissedIsApplied holds the feed up
+// in the middle of it.
+func TestMaxStaleness_NothingIsServedBeforeAllThatWasMissedIsApplied(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := bustest.NewStore(t)
+		let := make(chan struct{})
+		c := peers(t, store, 1, &cache.Options[string, int]{MaxStaleness: time.Minute, OnChange: func(ch cache.Change[string, int]) {
+			if ch.Op == cache.OpSet {
+				<-let
+			}
+		}})[0]
+		other := peers[string, int](t, store, 1, nil)[0]
+		synctest.Wait()
+		store.Faults().Silence(true)
+		must(t, other.Set(t.Context(), "dog", 1))
+		must(t, other.Set(t.Context(), "dog", 2))
+		<-time.After(2 * time.Minute)
+		store.Faults().Silence(false)
+		<-time.After(time.Minute)
+		wantNone(t, c, "dog")
+		if err := c.Err(); !errors.Is(err, cache.ErrStale) {
+			t.Errorf("Err: %v", err)
+		}
+		close(let)
+		<-time.After(time.Second)
+		want(t, c, "dog", 2)
+	})
+}

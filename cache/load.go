@@ -83,7 +83,7 @@ func (c *Cache[K, V]) board(ctx context.Context, key K, load func(context.Contex
 	if value, ok := c.look(key); ok {
 		return nil, value, nil
 	}
-	if n, ok := c.negatives[key]; ok && n.until > c.now.Load() && !c.trust.blind {
+	if n, ok := c.negatives[key]; ok && n.until > c.now.Load() && !c.trust.none() {
 		return nil, value, n.err
 	}
 	f = c.flights[key]
@@ -102,7 +102,7 @@ func (c *Cache[K, V]) board(ctx context.Context, key K, load func(context.Contex
 // refreshable returns an entry that has expired not long ago. c.mu must be held.
 func (c *Cache[K, V]) refreshable(key K) (value V, ok bool) {
 	grace := int64(c.options.StaleWhileRevalidate)
-	if grace == 0 || c.trust.blind {
+	if grace == 0 || c.trust.none() {
 		return value, false
 	}
 	if _, _, hides := c.own.look(key); hides {
@@ -116,7 +116,7 @@ func (c *Cache[K, V]) refreshable(key K) (value V, ok bool) {
 func (c *Cache[K, V]) takeOff(ctx context.Context, key K, load func(context.Context) (V, error)) *flight[V] {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(c.ctx, cancel)
-	f := &flight[V]{done: make(chan struct{}), cancel: cancel, stale: c.trust.blind}
+	f := &flight[V]{done: make(chan struct{}), cancel: cancel, stale: c.trust.none()}
 	c.flights[key] = f
 	c.counts.loads.Add(1)
 	c.loops.Go(func() {
@@ -148,7 +148,7 @@ func (c *Cache[K, V]) land(key K, f *flight[V]) {
 		if !f.stale {
 			c.remember(key, f.err)
 		}
-	case !f.stale && !c.closed && !c.trust.blind:
+	case !f.stale && !c.closed && !c.trust.none():
 		c.put(key, f.value)
 	default:
 		// A write that came meanwhile is what all others read.

@@ -20,3 +20,18 @@ func (r *refusing) Read(ctx context.Context, ranges []driver.Range) (driver.Snap
 	}
 	return r.Backend.Read(ctx, ranges)
 }
+
+// holding is a store whose answers to publishes are held back.
+type holding struct {
+	driver.Backend
+
+	answers chan struct{} // each lets one answer through; nil: none is held back
+}
+
+func (h *holding) Publish(ctx context.Context, channel string, data []byte, limits driver.Limits) (driver.Position, error) {
+	at, err := h.Backend.Publish(ctx, channel, data, limits)
+	if h.answers != nil {
+		<-h.answers
+	}
+	return at, err
+}

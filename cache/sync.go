@@ -86,6 +86,9 @@ func (c *Cache[K, V]) begin(ctx context.Context, warm bool) error {
 	for _, f := range c.feeds {
 		f.done.Store(f.sub.Load().Position().ID())
 	}
+	c.mu.Lock()
+	defer c.unlock()
+	c.trust.filling = false
 	return nil
 }
 
@@ -106,6 +109,7 @@ func (c *Cache[K, V]) replace(subs []*bus.Subscription, warm bool) {
 	c.order.begin(known)
 	c.table.clear()
 	c.own.missed()
+	c.trust.filling = warm // what is old already must not be seen
 }
 
 // item is what a subscription returned: a message, or an error after which it
