@@ -29,6 +29,7 @@ type progress struct {
 	floor    int64 // the feed brings only ids above it
 	repaired int64 // the repair read up to it; the feed may bring some of that again
 	seen     int64 // the feed, or the repair, has brought everything up to it
+	heard    int64 // the highest id that the feed has brought, be it held back behind a hole
 }
 
 // Why a feed is given up although its connection did not fail.
@@ -185,6 +186,13 @@ func (l *listener) advance(id int64) {
 	l.at.floor, l.at.seen = id, max(l.at.seen, id)
 }
 
+// hear notes that a message has come, though it cannot be handed on yet.
+func (l *listener) hear(id int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.at.heard = max(l.at.heard, id)
+}
+
 // settle is called when all that the repair read must have come again, if it
 // was to come at all.
 func (l *listener) settle() {
@@ -250,7 +258,7 @@ func (l *listener) compare(ctx context.Context, timeout time.Duration, due int64
 		return 0, nil //nolint:nilerr // told to Health
 	case markOf(state) != l.mark || state.GlobalID < before.seen:
 		return 0, errReset
-	case due > now.seen:
+	case due > max(now.seen, now.heard):
 		return 0, fmt.Errorf("%w: it is at %d, the feed at %d", errMissing, due, now.seen)
 	}
 	if before.live && before.repaired == now.repaired && due > 0 {

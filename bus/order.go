@@ -111,6 +111,7 @@ func (l *listener) arrange(ctx context.Context, m driver.Message) error {
 	switch {
 	case m.GlobalID > at.seen:
 		l.order.add(m, time.Now())
+		l.hear(m.GlobalID)
 		return l.release(ctx)
 	case l.order.announced(m.GlobalID): // was handed on already
 		return nil

@@ -264,6 +264,30 @@ func TestOrder_HolesThatComeTogetherAreGivenUpTogether(t *testing.T) {
 	})
 }
 
+// What is held back has been announced: the watchdog must not take it for missing,
+// however often it looks while a hole is waited for.
+func TestOrder_AHoleIsWaitedForUnderAnyLivenessBound(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newLooseStore()
+		downs := 0
+		b := bustest.On(t, store, &bus.Options{
+			Keepalive: -1, LivenessBound: settle / 4,
+			Trace: &bus.Trace{FeedDown: func(error) { downs++ }},
+		})
+		sub := subscribe(t, b, "/a", bus.Latest())
+		synctest.Wait()
+		first := store.begin("/a", "1")
+		publish(t, b, "/a", 2)
+		<-time.After(settle - time.Millisecond)
+		store.commit(first)
+		store.announce(first)
+		if got := next(t, sub) + next(t, sub); got != "12" || downs != 0 {
+			t.Errorf("got %s, want 12; the feed was given up %d times", got, downs)
+		}
+	})
+}
+
 func TestOrder_EachHoleIsGivenItsTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
