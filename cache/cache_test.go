@@ -306,6 +306,7 @@ func TestWarmStart_OfATrimmedBacklogIsNoGap(t *testing.T) {
 		old := open[int, int](t, b, nil)
 		for i := range 10 {
 			must(t, old.Set(t.Context(), i, i))
+			synctest.Wait()
 		}
 		fresh := open(t, b, &cache.Options[int, int]{WarmStart: true, OnGap: cache.GapKeep})
 		if got := maps.Collect(fresh.All()); !maps.Equal(got, map[int]int{7: 7, 8: 8, 9: 9}) || fresh.Err() != nil || b.Health().Gaps > 0 {

@@ -112,7 +112,7 @@ func (vs values[V]) decodeJSON(raw json.RawMessage) (value V, absent bool, err e
 	case !vs.nullable && string(raw) == "null":
 		return value, true, nil
 	case vs.untyped:
-		plain, err := parseJSON(raw)
+		plain, err := parseAny(raw)
 		value, _ = plain.(V)
 		return value, false, err
 	}
@@ -124,6 +124,19 @@ func (vs values[V]) decodeJSON(raw json.RawMessage) (value V, absent bool, err e
 	}
 	err = json.Unmarshal(raw, &value)
 	return value, false, err
+}
+
+// parseAny is parseJSON for text that is valid JSON, and quick for scalars.
+func parseAny(raw json.RawMessage) (any, error) {
+	switch c := raw[0]; {
+	case c == '"':
+		if s, ok := unquote(raw); ok {
+			return s, nil
+		}
+	case c == '-' || c >= '0' && c <= '9':
+		return parseNumber(string(raw))
+	}
+	return parseJSON(raw)
 }
 
 // lineLength is where Ruby's pack breaks Base64 into lines.
