@@ -34,7 +34,7 @@ func (h *Handler) authorize(r *http.Request, q *query) {
 		refused = append(refused, a.channel)
 		h.traceRefuse(q, a.channel, err)
 	}
-	q.asks = allowed
+	q.asks, q.refused = allowed, refused
 	if len(refused) > 0 {
 		q.header.Set(refusedHeader, listRefused(refused))
 	}

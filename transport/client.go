@@ -21,10 +21,11 @@ type client struct {
 	seq     int64
 	gaps    bool // it is told of gaps
 	encoder encoder
-	subs    []*subscription // of a socket they change, and are guarded by mu then
+	subs    []*subscription // with a link they change, and are guarded by mu then
+	link    *link           // to the socket; nil: it is a request
 
 	// One of the two ways to write: a connection and the worker that serves
-	// it, or a goroutine that waits for wakeup.
+	// it, or a goroutine that waits for wakeup, to net/http or a link.
 	conn   conn
 	worker *worker
 	wakeup chan struct{}
@@ -51,6 +52,7 @@ type client struct {
 	beat    bool     // a sign of life is due
 	newest  int64    // the highest global id that was sent, or read past
 	version int      // of subs; counts those that were taken out
+	parting string   // what was wrong with the last command
 }
 
 type clientState uint8
@@ -77,7 +79,7 @@ type subscription struct {
 	read            *memory       // what was read from the backlog
 	waiting         bool          // skipWithheld's own: messages of it are queued
 
-	// Of a socket, where channels come and go while others are live.
+	// With a link, where channels come and go while others are live.
 	fresh  bool // its first read is under way
 	missed bool // a message came meanwhile
 	gone   bool // it is not wanted any more

@@ -111,6 +111,7 @@ func (cs *clients) forget(c *client) {
 	}
 	cs.vacate(c.holder)
 	cs.count--
+	cs.checkIdle() // its connection may have gone before
 }
 
 // closed is called when c has no connection any more.

@@ -10,7 +10,9 @@
 // A client asks for channels, each from the last id that it has, and gets what
 // is stored after it. When there is nothing more, the request is held, and
 // live messages are written to it as they come: a part each where the client
-// takes HTTP chunks, or else the first message ends the request.
+// takes HTTP chunks, or else the first message ends the request. A browser's
+// EventSource gets them as events, and with Options.WebSocket a client can
+// change its channels while it is connected.
 //
 // # What a client may rely on
 //
@@ -57,7 +59,9 @@
 // have expired, one (on Linux) hears of peers that leave, and up to eight read
 // the backlog for clients that are behind.
 //
-// Lock order: shard.mu, client.mu, then worker.mu; each of clients.mu,
+// A WebSocket has two more: one writes and one reads it.
+//
+// Lock order: link.mu, shard.mu, client.mu, then worker.mu; each of clients.mu,
 // deadlines.mu, readers.mu and watcher.mu is taken alone. None is held during
 // a write, a read of the store or a call of the application's code.
 package transport

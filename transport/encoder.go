@@ -165,3 +165,14 @@ func (plainAnswer) live(f *frame) []byte { return f.array() }
 func (plainAnswer) tail() []byte { return nil }
 
 func (plainAnswer) single() bool { return true }
+
+// textMessages are what a Socket carries.
+type textMessages struct{}
+
+func (textMessages) part(array []byte) []byte { return array }
+
+func (textMessages) live(f *frame) []byte { return f.array() }
+
+func (textMessages) tail() []byte { return nil }
+
+func (textMessages) single() bool { return false }

@@ -126,6 +126,8 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) {
 		h.fail(w, r, err)
 	case r.Method == http.MethodOptions:
 		h.answer(w, header, []byte("OK"))
+	case h.wantsSocket(r, rest):
+		h.serveSocket(w, r, &query{clientID: id, header: header})
 	default:
 		h.serveQuery(w, r, &query{clientID: id, header: header, events: wantsEvents(r, rest)})
 	}

@@ -56,13 +56,13 @@ func (h *Handler) begin(c *client, q *query, d *digest) {
 		h.end(replaced, Replaced)
 	}
 	h.traceConnect(c)
-	if q.events {
+	if q.events || c.link != nil {
 		c.every = h.options.LongPoll.Heartbeat
 	}
 	h.deadlines.add(c, c.mayLast())
 	var lead [][]byte
-	c.encoder, lead = encoding(c.conn != nil, q)
-	if first := c.encoder.first(d, end != ""); first != nil {
+	c.encoder, lead = encoding(c, q)
+	if first := c.encoder.first(d, end != "" || c.link != nil); first != nil {
 		lead = append(lead, first)
 	}
 	c.mu.Lock()
@@ -100,9 +100,12 @@ func jittered(d time.Duration) time.Duration {
 }
 
 // encoding returns how a query is answered, and what comes before the first
-// part. raw: on a connection that was taken over.
-func encoding(raw bool, q *query) (enc encoder, lead [][]byte) {
+// part.
+func encoding(c *client, q *query) (enc encoder, lead [][]byte) {
+	raw := c.conn != nil // on a connection that was taken over
 	switch {
+	case c.link != nil:
+		return arrays{textMessages{}}, nil
 	case q.events && raw:
 		return events{chunked: q.chunks, epoch: q.gaps, retry: soon()}, [][]byte{eventHead(q.header, q.chunks)}
 	case q.events:
@@ -135,6 +138,10 @@ func (q *query) streams() bool { return q.chunks || q.events }
 
 // beat gives a held client a sign of life.
 func (h *Handler) beat(c *client) {
+	if c.link != nil {
+		h.loops.Go(func() { h.ping(c) })
+		return
+	}
 	c.mu.Lock()
 	c.beat = !c.writing && !c.ending
 	wake := c.needsWake()
@@ -172,6 +179,9 @@ func (h *Handler) cut(c *client, why Reason) {
 		return
 	}
 	h.retire(c)
+	if c.link != nil {
+		c.link.cancel()
+	}
 	if c.conn == nil {
 		c.wake() // its goroutine finds it over
 		return
@@ -192,7 +202,17 @@ func (h *Handler) retire(c *client) {
 		return
 	}
 	h.deadlines.remove(c)
-	h.table.remove(c.subs)
+	h.unlist(c)
 	h.clients.forget(c)
 	h.traceDisconnect(c, why)
+}
+
+// unlist takes c out of the table.
+func (h *Handler) unlist(c *client) {
+	if c.link != nil {
+		c.link.mu.Lock()
+		defer c.link.mu.Unlock()
+		c.link.closed = true
+	}
+	h.table.remove(c.subs)
 }

@@ -50,6 +50,14 @@ type Options struct {
 	// as that of Identify. Default: there is no such route.
 	Broadcast func(r *http.Request, channel string) error
 
+	// WebSocket upgrades requests for {base}message-bus/{client id}/ws, by which
+	// a client changes its channels while it is connected. Set it to Accept of
+	// module transport/ws. most is how long a message of the client may be; on
+	// an error the request has been answered. Pages of other origins than the
+	// host that is asked and Origins are refused before. Default: there are no
+	// WebSockets.
+	WebSocket func(w http.ResponseWriter, r *http.Request, most int64) (Socket, error)
+
 	// Header may add to the headers of an answer, and replace them, but for
 	// those that frame it. It runs before Identify, and for OPTIONS too.
 	Header func(*http.Request, http.Header)
@@ -79,12 +87,13 @@ type LongPollOptions struct {
 
 	// MaxAge is how old any held connection becomes, up to a tenth more or
 	// less, so that those who came together do not leave together. Requests for
-	// events are held for so long; for others it matters where it is below
-	// Hold. Default 1 h.
+	// events and WebSockets are held for so long; for others it matters where it
+	// is below Hold. Default 1 h.
 	MaxAge time.Duration
 
-	// Heartbeat is how often a stream of events is given a sign of life, so
-	// that no proxy takes it for dead. Default 15 s.
+	// Heartbeat is how often a stream of events or a WebSocket is given a sign
+	// of life, so that no proxy takes it for dead. A client that does not answer
+	// by WebSocket within that time is given up. Default 15 s.
 	Heartbeat time.Duration
 
 	// Drain is how long Shutdown takes to end the requests that are held, but

@@ -32,7 +32,7 @@ func (h *Handler) answerDigest(w http.ResponseWriter, q *query, d *digest) {
 // events gives up for good when it gets any other answer than 200: it is told to
 // come again.
 func (h *Handler) failRead(w http.ResponseWriter, r *http.Request, q *query, err error) {
-	if _, refused := errors.AsType[statusCoder](err); refused || !q.events || r.Context().Err() != nil {
+	if _, refused := isStatus(err); refused || !q.events || r.Context().Err() != nil {
 		h.fail(w, r, err)
 		return
 	}
@@ -61,6 +61,8 @@ type statusCoder interface {
 	StatusCode() int
 }
 
+func isStatus(err error) (statusCoder, bool) { return errors.AsType[statusCoder](err) }
+
 // fail answers an error, unless the application does. What went wrong with the
 // application or the store is for the log, and not for the client.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
@@ -74,7 +76,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if refused, ok := errors.AsType[*statusError](err); ok && refused.retry > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(refused.retry.Seconds())))
 	}
-	if known, ok := errors.AsType[statusCoder](err); ok {
+	if known, ok := isStatus(err); ok {
 		plain(w, known.StatusCode(), known.Error())
 		return
 	}

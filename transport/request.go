@@ -23,10 +23,11 @@ type query struct {
 	header   http.Header // of the answer
 	asks     []ask       // in the order of the body, each channel once
 	seq      int64
-	events   bool  // the answer is a stream of events
-	resumed  *mark // where the client was, on all channels; nil: it is new
-	chunks   bool  // the client takes chunks
-	gaps     bool  // the client is told of gaps
+	refused  []string // channels that it may not have
+	events   bool     // the answer is a stream of events
+	resumed  *mark    // where the client was, on all channels; nil: it is new
+	chunks   bool     // the client takes chunks
+	gaps     bool     // the client is told of gaps
 }
 
 // ask is one channel of a query.

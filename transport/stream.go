@@ -32,8 +32,11 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, c *client, q *q
 	}
 }
 
+// A partWriter writes parts, and waits until they are written.
+type partWriter interface{ write(parts [][]byte) error }
+
 // send writes what waits for c; true: that was the last of it.
-func (h *Handler) send(c *client, out *responseWriter, b *batch) (over bool) {
+func (h *Handler) send(c *client, out partWriter, b *batch) (over bool) {
 	c.take(b)
 	if b.read {
 		h.catchUp(c, b.slow)

@@ -50,6 +50,8 @@ const (
 	Left     Reason = "left"     // the client closed the connection, or it broke
 	TooSlow  Reason = "too slow" // a write made no progress for Limits.WriteTimeout
 	Stopped  Reason = "stopped"  // by Shutdown, or the bus was closed
+	Invalid  Reason = "invalid"  // a WebSocket's client sent what is no command, or more than it may
+	Failed   Reason = "failed"   // the store did not answer what a WebSocket's client asked for
 )
 
 // guard contains a panic of the application's code.
