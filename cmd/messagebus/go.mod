@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/messagebus-go/messagebus/bus v0.0.0
+	github.com/messagebus-go/messagebus/cache v0.0.0
 	github.com/messagebus-go/messagebus/jsclient v0.0.0
 	github.com/messagebus-go/messagebus/transport v0.0.0
 	github.com/spf13/cobra v1.10.2
@@ -11,6 +12,7 @@ require (
 )
 
 require (
+	github.com/hashicorp/golang-lru/v2 v2.0.7 // indirect
 	github.com/jackc/puddle/v2 v2.2.3 // indirect
 	golang.org/x/sync v0.22.0 // indirect
 )
@@ -31,6 +33,7 @@ require (
 
 replace (
 	github.com/messagebus-go/messagebus/bus => ../../bus
+	github.com/messagebus-go/messagebus/cache => ../../cache
 	github.com/messagebus-go/messagebus/jsclient => ../../jsclient
 	github.com/messagebus-go/messagebus/transport => ../../transport
 )

@@ -15,7 +15,7 @@ func TestRun_RefusesWrongUsageInOneLine(t *testing.T) {
 		args []string
 		says string
 	}{
-		{[]string{"nosuch"}, `there is no command "nosuch"; there are: backlog, completion, demo`},
+		{[]string{"nosuch"}, `there is no command "nosuch"; there are: backlog, cache, completion, demo`},
 		{[]string{"help", "nosuch"}, `there is no command "nosuch"`},
 		{[]string{"help", "serve", "x"}, `there is no command "x"`},
 		{[]string{"completion", "nosuch"}, `"nosuch"; it is for: bash, fish, powershell, zsh`},
@@ -94,6 +94,14 @@ func TestRun_RefusesWrongUsageInOneLine(t *testing.T) {
 		{[]string{"backlog", "/a", "--after", "1", "--last", "1"}, "exclude each other"},
 		{[]string{"last-id"}, "last-id takes one channel or more"},
 		{[]string{"last-id", "/a"}, "--server URL"},
+		{[]string{"cache", "nosuch"}, `there is no command "nosuch"; there are: clear, delete, dump, get, set, watch`},
+		{[]string{"cache", "watch"}, "watch takes the name of a cache, not 0 arguments"},
+		{[]string{"cache", "get", "users"}, "get takes the name of a cache and a key"},
+		{[]string{"cache", "set", "users", "ann"}, "set takes the name of a cache, a key and a value"},
+		{[]string{"cache", "set", "users", "ann", "{"}, `the value "{": not JSON`},
+		{[]string{"cache", "get", "users", "{", "--json-key"}, "not JSON"},
+		{[]string{"cache", "dump", "users"}, "--store URL of a store that others see is needed"},
+		{[]string{"cache", "clear", "users", "--store", "memory:"}, "--store URL of a store that others see is needed"},
 	}
 	for _, test := range tests {
 		t.Run(strings.Join(test.args, " "), func(t *testing.T) {
@@ -152,7 +160,8 @@ func TestRun_FailsWithOneWhereTheWorldIsInTheWay(t *testing.T) {
 func TestHelp_HasAnExampleForEveryCommand(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{
-		"demo", "serve", "publish", "subscribe", "backlog", "last-id", "version",
+		"demo", "serve", "publish", "subscribe", "backlog", "last-id", "version", "cache",
+		"cache watch", "cache get", "cache set", "cache delete", "cache clear", "cache dump",
 		"completion", "completion bash", "completion zsh", "completion fish", "completion powershell",
 	} {
 		args := append(strings.Fields(name), "--help")
