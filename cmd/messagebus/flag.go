@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -169,6 +170,14 @@ func addHeaders(flags *pflag.FlagSet, target *http.Header) {
 			all.Add(name, value)
 			return all, nil
 		})
+	f.Annotations = map[string][]string{repeatable: nil}
+}
+
+// addOrigins adds the flag for pages of other origins. The handler checks them.
+func addOrigins(flags *pflag.FlagSet, target *[]string) {
+	f := addFlag(flags, target, "cors-origin", "ORIGIN",
+		"origin whose pages may use the bus, https://example.com or https://*.example.com; may be repeated",
+		func(s string) ([]string, error) { return append(slices.Clone(*target), s), nil })
 	f.Annotations = map[string][]string{repeatable: nil}
 }
 

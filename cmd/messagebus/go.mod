@@ -3,10 +3,12 @@ module github.com/messagebus-go/messagebus/cmd/messagebus
 go 1.26.0
 
 require (
+	github.com/coder/websocket v1.8.15
 	github.com/messagebus-go/messagebus/bus v0.0.0
 	github.com/messagebus-go/messagebus/cache v0.0.0
 	github.com/messagebus-go/messagebus/jsclient v0.0.0
 	github.com/messagebus-go/messagebus/transport v0.0.0
+	github.com/messagebus-go/messagebus/transport/ws v0.0.0
 	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.0.10
 )
@@ -41,3 +43,5 @@ replace (
 replace github.com/messagebus-go/messagebus/bus/redisbus => ../../bus/redisbus
 
 replace github.com/messagebus-go/messagebus/bus/pgbus => ../../bus/pgbus
+
+replace github.com/messagebus-go/messagebus/transport/ws => ../../transport/ws

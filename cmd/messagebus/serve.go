@@ -16,12 +16,15 @@ import (
 
 	"github.com/messagebus-go/messagebus/bus"
 	"github.com/messagebus-go/messagebus/transport"
+	"github.com/messagebus-go/messagebus/transport/ws"
 )
 
 type serveCommand struct {
 	listen, store, basePath string
 	hold                    time.Duration
 	maxHeld                 int
+	perUser, perAddress     int
+	origins                 []string
 	noLongPoll, noChunked   bool
 	header                  http.Header
 	identity                string
@@ -32,17 +35,20 @@ type serveCommand struct {
 
 func newServe() *cobra.Command {
 	s := &serveCommand{
-		listen: "127.0.0.1:8080", store: defaultStore, basePath: "/", hold: 25 * time.Second, maxHeld: defaultMaxHeld(),
+		listen: "127.0.0.1:8080", store: defaultStore, basePath: "/", hold: 25 * time.Second, maxHeld: defaultMaxHeld(), perUser: 100, perAddress: 500,
 		identity:  identityNone,
 		trusted:   prefixes{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 		retention: bus.Options{MaxBacklogSize: 1000, MaxGlobalBacklogSize: 2000, MaxBacklogAge: 7 * 24 * time.Hour, ClearEvery: 1},
 	}
 	cmd := &cobra.Command{
 		Use:   "serve",
-		Short: "Answer browsers: polling, long polling and streaming",
-		Long: `Answer browsers: polling, long polling and streaming.
+		Short: "Answer browsers: polling, long polling, streaming, server-sent events, WebSocket",
+		Long: `Answer browsers: polling, long polling, streaming, server-sent events, WebSocket.
 
-Clients find the bus below BASE/message-bus/. The admin listener, never open to
+Clients find the bus below BASE/message-bus/. Pages of other origins may use it if
+--cors-origin names them, with the cookies of this one; others cannot read its
+answers, and cannot open a WebSocket. Behind a proxy set --trusted-proxies, or all
+of its clients count as one address. The admin listener, never open to
 the public, publishes (POST /publish), reads (GET /backlog, /last-id, /subscribe)
 and tells how the bus is doing (GET /health). It wants its key as
 "Authorization: Bearer KEY", and needs one unless its address is loopback.`,
@@ -50,7 +56,7 @@ and tells how the bus is doing (GET /health). It wants its key as
   curl -d '{"channel":"/chat","data":"hello"}' http://127.0.0.1:7411/publish
   curl -d /chat=0 'http://127.0.0.1:7410/message-bus/me/poll?dlp=t'
 
-  MESSAGEBUS_ADMIN_KEY=secret messagebus serve --listen :80 --admin-listen :7411 --header 'Access-Control-Allow-Origin: *'
+  MESSAGEBUS_ADMIN_KEY=secret messagebus serve --listen :80 --admin-listen :7411 --cors-origin 'https://*.example.com'
   messagebus serve --identity header --trusted-proxies 10.0.0.0/8 --listen :8080`,
 		Args: arguments(0, 0, "nothing"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -68,11 +74,14 @@ func (s *serveCommand) addFlags(flags *pflag.FlagSet) {
 	addFlag(flags, &s.hold, "hold", "D", "how long a request is held at most", duration(time.Millisecond))
 	addFlag(flags, &s.maxHeld, "max-held", "N",
 		"how many requests are held at a time, further ones are answered at once; by default three quarters of the limit of open files", count(0))
+	addFlag(flags, &s.perUser, "max-held-per-user", "N", "how many of them for one user, who gets 429 for more; 0: no limit", count(0))
+	addFlag(flags, &s.perAddress, "max-held-per-address", "N", "how many for the anonymous clients of one address; 0: no limit", count(0))
+	addOrigins(flags, &s.origins)
 	addSwitch(flags, &s.noLongPoll, "no-long-poll", "answer every request at once")
 	addSwitch(flags, &s.noChunked, "no-chunked", "the first message ends a held request: no streaming")
 	addHeaders(flags, &s.header)
 	addFlag(flags, &s.identity, "identity", "none|header", "header: believe the "+identityHeader+" of a trusted proxy", parseIdentityMode)
-	addFlag(flags, &s.trusted, "trusted-proxies", "CIDRS", "networks of the proxies that are believed", parsePrefixes)
+	addFlag(flags, &s.trusted, "trusted-proxies", "CIDRS", "networks of the proxies that are believed: their X-Forwarded-For, and with --identity header who the client is", parsePrefixes)
 	addFlag(flags, &s.adminListen, "admin-listen", "ADDR", "address for operators, never the public one; without it there is none", address)
 	addString(flags, &s.adminKey, "admin-key", "KEY", "key of the admin listener; better given in MESSAGEBUS_ADMIN_KEY, which other users do not see")
 	addFlag(flags, &s.retention.MaxBacklogSize, "max-backlog-size", "N", "messages kept of each channel", count(1))
@@ -144,11 +153,14 @@ func (s *serveCommand) transportOptions(log *slog.Logger) *transport.Options {
 	opts := &transport.Options{
 		BasePath: s.basePath,
 		LongPoll: transport.LongPollOptions{Disabled: s.noLongPoll, Hold: s.hold, DisableChunked: s.noChunked},
-		Limits:   transport.LimitOptions{MaxHeld: s.maxHeld},
-		Logger:   log,
-	}
-	if s.maxHeld == 0 {
-		opts.Limits.MaxHeld = -1 // there, 0 is the default
+		Limits: transport.LimitOptions{
+			// There, 0 is the default, and no limit is negative; as is none held.
+			MaxHeld: orNegative(s.maxHeld), MaxHeldPerUser: orNegative(s.perUser), MaxHeldPerAddress: orNegative(s.perAddress),
+		},
+		TrustedProxies: s.trusted,
+		Origins:        s.origins,
+		WebSocket:      ws.Accept,
+		Logger:         log,
 	}
 	if s.identity == identityByName {
 		opts.Identify = proxyIdentity{s.trusted}.identify
@@ -161,6 +173,13 @@ func (s *serveCommand) transportOptions(log *slog.Logger) *transport.Options {
 		}
 	}
 	return opts
+}
+
+func orNegative(n int) int {
+	if n == 0 {
+		return -1
+	}
+	return n
 }
 
 // open opens the listeners, all or none.
