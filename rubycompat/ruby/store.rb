@@ -12,7 +12,9 @@ $LOAD_PATH.unshift(ENV["MESSAGE_BUS_LIB"]) if ENV["MESSAGE_BUS_LIB"]
 
 require "json"
 require "logger"
+require "set"
 require "message_bus"
+require "message_bus/distributed_cache"
 
 class Commands
   def initialize(configuration)
@@ -103,6 +105,47 @@ class Commands
   def reset
     @bus.reset!
     nil
+  end
+
+  # Opens a distributed cache, and returns when it hears of changes.
+  def cache_open(name, **named)
+    @cache = MessageBus::DistributedCache.new(name, manager: MessageBus::DistributedCache::Manager.new(@bus), **named)
+    @cache["nothing"]
+    sleep 0.005 until @bus.backend_instance.subscribed
+    nil
+  end
+
+  def cache_set(key, value)
+    @cache[key] = value
+    nil
+  end
+
+  # A set of values that JSON has not: what the text evaluates to.
+  def cache_set_ruby(key, text)
+    cache_set(key, eval(text))
+  end
+
+  def cache_get(key)
+    @cache[key]
+  end
+
+  # The value as Ruby writes it, which shows its type.
+  def cache_inspect(key)
+    @cache[key].inspect
+  end
+
+  def cache_delete(key)
+    @cache.delete(key)
+    nil
+  end
+
+  def cache_clear
+    @cache.clear
+    nil
+  end
+
+  def cache_hash
+    @cache.hash.to_a
   end
 end
 
