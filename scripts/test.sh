@@ -128,11 +128,13 @@ go_tests() { # FOLDER...
 	go test -race -shuffle=on -timeout 15m "${packages[@]}"
 }
 
+
 step_unit() {
 	go_tests "${released[@]}"
 }
 
-# What these tests talk to is not part of what Go's test cache knows.
+# What these tests talk to is not part of what Go's test cache knows. Faults,
+# recordings and browsers depend on time: one package after the other.
 step_integration() {
 	if ((${#unreleased[@]} == 0)); then
 		echo 'modules.txt lists no module that is not released'
@@ -142,7 +144,7 @@ step_integration() {
 	for folder in "${unreleased[@]}"; do
 		[[ ! -f $folder/package-lock.json ]] || scripts/js.sh install "$folder"
 	done
-	GOFLAGS="$GOFLAGS -count=1" go_tests "${unreleased[@]}"
+	GOFLAGS="$GOFLAGS -count=1 -p=1" go_tests "${unreleased[@]}"
 }
 
 step_newest() {
