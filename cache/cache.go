@@ -357,5 +357,8 @@ func (c *Cache[K, V]) Close() error {
 	c.unlock()
 	c.cancel()
 	c.loops.Wait()
+	for _, f := range c.feeds {
+		_ = f.sub.Load().Close() // never fails; one may have begun anew at the last moment
+	}
 	return nil
 }

@@ -328,6 +328,29 @@ func TestForget_IsOfThisProcessAlone(t *testing.T) {
 	})
 }
 
+// TestCache_RemembersNothingOfKeysThatAreGone however many there were.
+func TestCache_RemembersNothingOfKeysThatAreGone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := bustest.NewStore(t)
+		c := peers[int, int](t, store, 1, nil)[0]
+		for i := range 100 {
+			must(t, c.Set(t.Context(), i, i))
+			must(t, c.Delete(t.Context(), i))
+			store.Faults().LoseAnswers(1)
+			if err := c.Set(t.Context(), i, i); err == nil {
+				t.Error("no error")
+			}
+			c.Forget(i)
+			must(t, c.Delete(t.Context(), i))
+			synctest.Wait()
+		}
+		if n := cache.Remembered(c); n != 0 {
+			t.Errorf("%d keys are remembered", n)
+		}
+	})
+}
+
 func TestClose_EndsEverything(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

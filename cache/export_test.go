@@ -13,3 +13,10 @@ func Put[K Key, V any](c *Cache[K, V], key K, value V) {
 	defer c.unlock()
 	c.put(key, value)
 }
+
+// Remembered returns of how many keys something is known.
+func Remembered[K Key, V any](c *Cache[K, V]) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.own.keys) + len(c.flights) + len(c.negatives) + c.table.len()
+}

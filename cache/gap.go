@@ -18,10 +18,12 @@ type trust struct {
 	ended   error     // why there will be no more changes
 	blind   bool      // nothing is served: closed, or overdue without GapKeep
 	filling bool      // nothing is served: the backlog is being applied, from its beginning
+	behind  bool      // nothing is served: changes were missed, and what is left to come has not been applied
+	asking  bool      // a goroutine asks the store whether all that was missed has been applied
 }
 
 // none reports whether nothing is served. c.mu must be held.
-func (t *trust) none() bool { return t.blind || t.filling }
+func (t *trust) none() bool { return t.blind || t.filling || t.behind }
 
 // Err returns nil where the cache is up to date, as far as its feed can tell.
 // Otherwise it says why not: an error that wraps ErrStale while the feed is
@@ -41,6 +43,8 @@ func (c *Cache[K, V]) Err() error {
 		return fmt.Errorf("cache: %q: %w", c.address.name, t.gap)
 	case t.resync != nil:
 		return fmt.Errorf("cache: %q: %w", c.address.name, t.resync)
+	case t.behind:
+		return fmt.Errorf("cache: %q: %w: what came after them is being applied", c.address.name, ErrStale)
 	case t.overdue || !t.down.IsZero():
 		return fmt.Errorf("cache: %q: %w: no live feed since %s", c.address.name, ErrStale, t.down.Format(time.RFC3339))
 	}
@@ -77,6 +81,10 @@ func (c *Cache[K, V]) letGo(it item, reason error) bool {
 	c.order.begin(it.sub.Position().GlobalID())
 	if c.options.OnGap == GapKeep {
 		c.trust.gap = reason
+	} else {
+		// An own write may have been read that the feed has not come to. What is
+		// older must not be seen now.
+		c.trust.behind = true
 	}
 	return true
 }
@@ -171,10 +179,13 @@ func (c *Cache[K, V]) lose(err error) {
 	c.own.missed()
 }
 
-// The cache looks at its clock and its feed that often.
+// The cache looks at its clock and its feed at least and at most that often.
 const (
 	leastTick = time.Millisecond
 	mostTick  = 250 * time.Millisecond
+
+	// askTimeout is how long the store may take to say where a channel stands.
+	askTimeout = 5 * time.Second
 )
 
 // tick is a twentieth of the shortest time that is to be kept.
@@ -216,11 +227,20 @@ func (c *Cache[K, V]) watch(live bool) {
 	if reason != nil {
 		c.traceStale(reason)
 	}
-	if recovering && c.caughtUp() {
-		c.mu.Lock()
-		c.trust.down, c.trust.overdue = time.Time{}, false
+	if recovering {
+		c.loops.Go(c.recover) // the clock must not wait for the store
+	}
+}
+
+// recover ends what observe has begun, if all that was missed has been applied.
+func (c *Cache[K, V]) recover() {
+	up := c.caughtUp()
+	c.mu.Lock()
+	defer c.unlock()
+	c.trust.asking = false
+	if up {
+		c.trust.down, c.trust.overdue, c.trust.behind = time.Time{}, false, false
 		c.trust.blind = c.closed || c.trust.ended != nil
-		c.unlock()
 	}
 }
 
@@ -233,7 +253,9 @@ func (c *Cache[K, V]) observe(live bool) (recovering bool, reason error) {
 	switch {
 	case c.closed || t.ended != nil:
 	case live:
-		return !t.down.IsZero(), nil
+		recovering = (t.behind || !t.down.IsZero()) && !t.asking
+		t.asking = t.asking || recovering
+		return recovering, nil
 	case t.down.IsZero():
 		t.down = time.Now()
 	case !t.overdue && c.options.MaxStaleness > 0 && time.Since(t.down) >= c.options.MaxStaleness:
@@ -248,7 +270,7 @@ func (c *Cache[K, V]) observe(live bool) (recovering bool, reason error) {
 // caughtUp reports whether what the store has was applied: a feed that is live
 // again has brought what was missed, but that may still wait to be applied.
 func (c *Cache[K, V]) caughtUp() bool {
-	ctx, cancel := context.WithTimeout(c.ctx, mostTick)
+	ctx, cancel := context.WithTimeout(c.ctx, askTimeout)
 	defer cancel()
 	for _, f := range c.feeds {
 		if f.allSites {

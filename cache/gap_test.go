@@ -325,3 +325,36 @@ func TestMaxStaleness_NothingIsServedBeforeAllThatWasMissedIsApplied(t *testing.
 		want(t, c, "dog", 2)
 	})
 }
+
+// TestOnGap_NothingOlderThanAnOwnWriteIsSeenAfterIt although the feed was behind
+// the write when messages were missed, and the write is let go of.
+func TestOnGap_NothingOlderThanAnOwnWriteIsSeenAfterIt(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []cache.GapPolicy{cache.GapDrop, cache.GapResync} {
+		synctest.Test(t, func(t *testing.T) {
+			store := bustest.NewStore(t)
+			var c *cache.Cache[string, int]
+			seen := func(cache.Change[string, int]) {
+				if v, ok := c.Get("dog"); ok && v != 9 {
+					t.Errorf("policy %d: it reads %d after it wrote 9", policy, v)
+				}
+			}
+			c = peers(t, store, 1, &cache.Options[string, int]{OnGap: policy, MaxStaleness: -1, OnChange: seen})[0]
+			other := peers[string, int](t, store, 1, nil)[0]
+			synctest.Wait()
+			store.Faults().DropNext(100)
+			for i := range 6 {
+				must(t, other.Set(t.Context(), "dog", i))
+			}
+			must(t, c.Set(t.Context(), "dog", 9))
+			want(t, c, "dog", 9)
+			store.Faults().Trim("/distributed_hash", 4)
+			store.Faults().DropNext(0)
+			<-time.After(20 * time.Second)
+			want(t, c, "dog", 9)
+			if c.Stats().Stale == 0 || c.Err() != nil {
+				t.Errorf("policy %d: stats %+v, Err %v", policy, c.Stats(), c.Err())
+			}
+		})
+	}
+}

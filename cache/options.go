@@ -62,8 +62,9 @@ type GapPolicy uint8
 
 // The policies.
 const (
-	// GapDrop lets go of everything, and begins anew with what comes. While the
-	// feed is down the cache stays empty.
+	// GapDrop lets go of everything, and begins anew with what comes. The cache
+	// stays empty while the feed is down, and until what the store has after what
+	// was missed has been applied.
 	GapDrop GapPolicy = iota
 
 	// GapKeep goes on with what is there, and Err says so until a Clear comes.

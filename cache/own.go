@@ -126,7 +126,9 @@ func (o *own[K, V]) reached(k *ownKey[V], id int64) {
 // forget lets go of what is pending for a key, or for all with OpClear.
 func (o *own[K, V]) forget(op Op, key K) {
 	if op != OpClear {
-		o.setPending(o.of(op, key), false)
+		k := o.of(op, key)
+		o.setPending(k, false)
+		o.tidy(op, key, k)
 		return
 	}
 	o.setPending(&o.all, false)
