@@ -41,6 +41,7 @@ WITH published AS (
 )
 DELETE FROM message_bus
 WHERE (SELECT count(*) FROM aged) >= 0 -- that comes before
+AND EXISTS (SELECT FROM published) -- else the whole channel would be compared with null
 AND (channel, id) > ($1::text, (SELECT floor FROM published))
 AND (channel, id) <= ($1::text, (
 	SELECT least(top, greatest(
