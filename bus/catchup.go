@@ -47,8 +47,9 @@ func (src source) judge(p Position, page driver.Page, state driver.State) judgem
 		return judgement{reason: GapReset, restart: true, seen: p.seen}
 	case page.Loss == driver.LossCertain:
 		return judgement{reason: GapTrimmed, seen: p.seen}
-	case page.Loss == driver.LossPossible && (p.id > 0 || known):
-		// A new reader from 0 asked for what there is.
+	case page.Loss == driver.LossPossible && (p.id > 0 || known || p.found):
+		// A new reader from 0 asked for what there is; not so one that found nothing
+		// at 0, in a store that had no epoch yet.
 		return judgement{reason: GapPossible, seen: p.seen}
 	}
 	return judgement{seen: p.seen}
@@ -147,7 +148,7 @@ func (src source) above(from Position, found judgement, page driver.Page) int64 
 // end is the position after a page. It does not pass what is still on its way
 // into the store, and does not fall behind from where all after it was trimmed.
 func (src source) end(from Position, found judgement, page driver.Page, state driver.State) Position {
-	p := Position{id: page.LastID, seen: state.Settled, mark: markOf(state)}
+	p := Position{id: page.LastID, seen: state.Settled, mark: markOf(state), found: true}
 	if src.everything || src.core.traits.SharedIDs {
 		p.id = state.Settled
 	}

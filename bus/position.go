@@ -16,6 +16,7 @@ type Position struct {
 	anchor driver.Position // the last message that was seen; zero: not known
 	sum    uint32          // of that message; 0: not known
 	mark   storeMark
+	found  bool // a read ended here, so that all before it was handed out or told
 }
 
 type positionKind uint8

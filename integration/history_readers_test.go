@@ -76,7 +76,7 @@ type historyReader struct {
 	log   *history.Reader
 	sub   *bus.Subscription
 
-	last *bus.Message // with all: what Next returned last; nil: a gap
+	last *bus.Message // with all: what Next returned last in its order; nil: a gap
 }
 
 func newHistoryReader(p *play, number int) *historyReader {
@@ -122,7 +122,10 @@ func (r *historyReader) run(ctx context.Context) error {
 		if r.log.Saw(m, err).Last {
 			last++
 		}
-		if r.last = nil; err == nil {
+		switch {
+		case err != nil:
+			r.last = nil
+		case !m.Late: // from there a reader would go back
 			r.last = &m
 		}
 		if err := r.rest(ctx); err != nil {

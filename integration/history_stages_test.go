@@ -144,7 +144,12 @@ func sentinelStage(p *play) stage {
 	}
 	watch := watchMasters(p, group)
 	s := stage{oneLife: true, end: watch.stop, faults: []fault{
-		{"failover", 2, func(p *play) { old := group.Master(); follow(p, group, old, group.Failover()) }},
+		{"failover", 2, func(p *play) {
+			old := group.Master()
+			if master := failOver(p, group, old); master != old {
+				follow(p, group, old, master)
+			}
+		}},
 		{"kill the master", 2, func(p *play) {
 			old := group.Master()
 			old.Kill()
@@ -187,6 +192,22 @@ func askRedis(p *play, address string, args ...any) {
 	if err := client.Do(p.Context(), args...).Err(); err != nil {
 		p.Fatalf("%v: %v", args, err)
 	}
+}
+
+// failOver asks for a failover and returns who is the master then: still the old one,
+// where the sentinels have given it up, as they do while replicas are not in sync.
+func failOver(p *play, group *stores.SentinelGroup, old *stores.RedisServer) *stores.RedisServer {
+	p.Helper()
+	client := redis.NewSentinelClient(&redis.Options{Addr: group.Sentinels[0].Addr()})
+	defer client.Close()
+	_ = client.Failover(p.Context(), group.Name()).Err() // refused: another one is under way
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
+		if master := group.Master(); master != old {
+			return master
+		}
+		pause(p.Context(), 50*time.Millisecond)
+	}
+	return old
 }
 
 // follow makes an old master a replica, as the sentinels do some seconds later, and

@@ -189,7 +189,7 @@ func (j *judge) ordered(r *Reader) (broken []error) {
 		case s.Gap != nil:
 			if next = s.Gap.Next; s.Gap.Reason == bus.GapReset {
 				high, once = 0, map[int64]bool{}
-			} else if s.Gap.After >= next {
+			} else if s.Gap.After >= next && s.Gap.Reason != bus.GapFailover { // there, ids may be given again
 				wrong = "it is empty"
 			}
 		case once[s.GlobalID]:
