@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/messagebus-go/messagebus/benchmarks/internal/measure"
 	"github.com/messagebus-go/messagebus/bus"
 )
 
@@ -15,9 +16,9 @@ const fewChannels = 10
 func catchingUp() experiment {
 	return experiment{
 		name: "catch-up",
-		figures: []figure{
-			{name: "round trips of a reconnect, 1,000 channels", unit: "", beside: "of one with 10 channels", target: target{atMost: 1}},
-			{name: "from the cut to the last of 1,000 missed messages", unit: "ms", beside: "of 10 (both wait 5 to 55 ms by chance)"},
+		figures: []measure.Figure{
+			{Name: "round trips of a reconnect, 1,000 channels", Unit: "", Beside: "of one with 10 channels", Target: measure.Target{AtMost: 1}},
+			{Name: "from the cut to the last of 1,000 missed messages", Unit: "ms", Beside: "of 10 (both wait 5 to 55 ms by chance)"},
 		},
 		prepare: func(ctx context.Context, tb testing.TB, s store, size scale) (run, error) {
 			tb.Helper()
@@ -29,13 +30,15 @@ func catchingUp() experiment {
 			if err != nil {
 				return nil, err
 			}
-			return func(ctx context.Context) ([]pair, error) {
+			return func(ctx context.Context) ([]measure.Pair, error) {
 				ours, err := many.cut(ctx, s)
 				if err != nil {
 					return nil, err
 				}
 				other, err := some.cut(ctx, s)
-				return []pair{{ours.turns, other.turns}, {ours.milliseconds, other.milliseconds}}, err
+				return []measure.Pair{
+					{Ours: ours.turns, Other: other.turns}, {Ours: ours.milliseconds, Other: other.milliseconds},
+				}, err
 			}, nil
 		},
 	}
@@ -44,7 +47,7 @@ func catchingUp() experiment {
 // missing is a bus that misses a message on each of its channels.
 type missing struct {
 	in            place
-	turns         *turns
+	turns         *measure.Turns
 	subscriptions []*bus.Subscription
 }
 
@@ -53,7 +56,7 @@ type reconnect struct{ turns, milliseconds float64 }
 
 func newMissing(ctx context.Context, tb testing.TB, s store, in place, channels int) (*missing, error) {
 	tb.Helper()
-	m := &missing{in: in, turns: &turns{}}
+	m := &missing{in: in, turns: &measure.Turns{}}
 	mb := newBus(tb, s.open(tb, in, subscribers, m.turns))
 	var err error
 	m.subscriptions, err = subscribeAll(ctx, mb, channels)
@@ -61,7 +64,7 @@ func newMissing(ctx context.Context, tb testing.TB, s store, in place, channels 
 }
 
 func (m *missing) cut(ctx context.Context, s store) (reconnect, error) {
-	begin, before := time.Now(), m.turns.n.Load()
+	begin, before := time.Now(), m.turns.N()
 	if err := s.cutFeeds(ctx, m.in, len(m.subscriptions)); err != nil {
 		return reconnect{}, err
 	}
@@ -71,5 +74,5 @@ func (m *missing) cut(ctx context.Context, s store) (reconnect, error) {
 		}
 	}
 	took := time.Since(begin)
-	return reconnect{float64(m.turns.n.Load() - before), float64(took.Microseconds()) / 1000}, nil
+	return reconnect{float64(m.turns.N() - before), float64(took.Microseconds()) / 1000}, nil
 }

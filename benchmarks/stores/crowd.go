@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/messagebus-go/messagebus/benchmarks/internal/measure"
 	"github.com/messagebus-go/messagebus/bus"
 )
 
@@ -19,9 +20,9 @@ const few = 100 // subscriptions
 func crowding() experiment {
 	return experiment{
 		name: "crowd",
-		figures: []figure{
-			{name: "processor time of a message, 10,000 subscriptions", unit: "µs", beside: "with 100 subscriptions", target: target{atMost: 1.2}},
-			{name: "memory of a subscription", unit: "bytes"},
+		figures: []measure.Figure{
+			{Name: "processor time of a message, 10,000 subscriptions", Unit: "µs", Beside: "with 100 subscriptions", Target: measure.Target{AtMost: 1.2}},
+			{Name: "memory of a subscription", Unit: "bytes"},
 		},
 		prepare: func(ctx context.Context, tb testing.TB, s store, size scale) (run, error) {
 			tb.Helper()
@@ -33,13 +34,13 @@ func crowding() experiment {
 			if err != nil {
 				return nil, err
 			}
-			return func(ctx context.Context) ([]pair, error) {
+			return func(ctx context.Context) ([]measure.Pair, error) {
 				ours, err := many.messageCost(ctx, s, size.messages)
 				if err != nil {
 					return nil, err
 				}
 				other, err := some.messageCost(ctx, s, size.messages)
-				return []pair{{ours, other}, {ours: many.memory}}, err
+				return []measure.Pair{{Ours: ours, Other: other}, {Ours: many.memory}}, err
 			}, nil
 		},
 	}

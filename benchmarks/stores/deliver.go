@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+
+	"github.com/messagebus-go/messagebus/benchmarks/internal/measure"
 )
 
 // delivering times the way from before Publish to after the Next of a subscription in
@@ -17,11 +19,11 @@ func delivering() experiment {
 	)
 	return experiment{
 		name: "deliver",
-		figures: []figure{
-			{name: "publish to Next in another process, p50", unit: "µs", beside: announced, target: target{atMost: 1.2}},
-			{name: "publish to Next in another process, p99", unit: "µs", beside: announced, target: target{atMost: 1.5}},
-			{name: "publish to Next in another process, p50", unit: "µs", beside: stored, target: target{atMost: 1.2}},
-			{name: "publish to Next in another process, p99", unit: "µs", beside: stored, target: target{atMost: 1.5}},
+		figures: []measure.Figure{
+			{Name: "publish to Next in another process, p50", Unit: "µs", Beside: announced, Target: measure.Target{AtMost: 1.2}},
+			{Name: "publish to Next in another process, p99", Unit: "µs", Beside: announced, Target: measure.Target{AtMost: 1.5}},
+			{Name: "publish to Next in another process, p50", Unit: "µs", Beside: stored, Target: measure.Target{AtMost: 1.2}},
+			{Name: "publish to Next in another process, p99", Unit: "µs", Beside: stored, Target: measure.Target{AtMost: 1.5}},
 		},
 		prepare: func(ctx context.Context, tb testing.TB, s store, size scale) (run, error) {
 			tb.Helper()
@@ -41,16 +43,16 @@ func delivering() experiment {
 				},
 				func(ctx context.Context) error { return other.publish(ctx, envelope(now())) },
 			}
-			return func(ctx context.Context) ([]pair, error) {
+			return func(ctx context.Context) ([]measure.Pair, error) {
 				took, err := timeThem(ctx, listener, size.timed, ways)
 				if err != nil {
 					return nil, err
 				}
 				ours, announced, stored := took[0], took[1], took[2]
 				p50, p99 := len(ours)/2, len(ours)*99/100
-				return []pair{
-					{ours[p50], announced[p50]}, {ours[p99], announced[p99]},
-					{ours[p50], stored[p50]}, {ours[p99], stored[p99]},
+				return []measure.Pair{
+					{Ours: ours[p50], Other: announced[p50]}, {Ours: ours[p99], Other: announced[p99]},
+					{Ours: ours[p50], Other: stored[p50]}, {Ours: ours[p99], Other: stored[p99]},
 				}, nil
 			}, nil
 		},
@@ -59,14 +61,14 @@ func delivering() experiment {
 
 // timeThem sends single messages each way, by turns, and returns the times in
 // microseconds in ascending order.
-func timeThem(ctx context.Context, listener *peerProcess, messages int, ways []func(context.Context) error) ([][]float64, error) {
+func timeThem(ctx context.Context, listener *measure.Process, messages int, ways []func(context.Context) error) ([][]float64, error) {
 	took := make([][]float64, len(ways))
 	for range messages {
 		for i, send := range ways {
 			if err := send(ctx); err != nil {
 				return nil, err
 			}
-			nanoseconds, err := listener.readNumber()
+			nanoseconds, err := listener.ReadNumber()
 			if err != nil {
 				return nil, err
 			}

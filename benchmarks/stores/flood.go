@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/messagebus-go/messagebus/benchmarks/internal/measure"
 	"github.com/messagebus-go/messagebus/bus"
 )
 
@@ -14,9 +15,9 @@ import (
 func flooding() experiment {
 	return experiment{
 		name: "flood",
-		figures: []figure{{
-			name: "one subscriber in a flood", unit: "messages/s",
-			beside: "the loop of the client library alone", target: target{atLeast: 0.8},
+		figures: []measure.Figure{{
+			Name: "one subscriber in a flood", Unit: "messages/s",
+			Beside: "the loop of the client library alone", Target: measure.Target{AtLeast: 0.8},
 		}},
 		prepare: func(ctx context.Context, tb testing.TB, s store, size scale) (run, error) {
 			tb.Helper()
@@ -29,7 +30,7 @@ func flooding() experiment {
 				return nil, err
 			}
 			tb.Cleanup(heard.close)
-			return func(ctx context.Context) ([]pair, error) {
+			return func(ctx context.Context) ([]measure.Pair, error) {
 				ours, err := floodRate(ctx, s, first, size.messages, 1, func() error { return receive(ctx, sub) })
 				if err != nil {
 					return nil, err
@@ -38,7 +39,7 @@ func flooding() experiment {
 					_, err := heard.next(ctx)
 					return err
 				})
-				return []pair{{ours, other}}, err
+				return []measure.Pair{{Ours: ours, Other: other}}, err
 			}, nil
 		},
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/messagebus-go/messagebus/benchmarks/internal/measure"
 	"github.com/messagebus-go/messagebus/bus"
 )
 
@@ -20,10 +21,10 @@ var gemProgram string
 const besideGem = "the gem in Ruby"
 
 // faster is what is expected beside the gem.
-var faster = target{atLeast: 3}
+var faster = measure.Target{AtLeast: 3}
 
 // A gemProcess is the gem in a Ruby process, in the second place.
-type gemProcess struct{ *peerProcess }
+type gemProcess struct{ *measure.Process }
 
 // startGem fails with errNotRun where there is no gem: none installed, and no folder
 // that MESSAGE_BUS_LIB names.
@@ -40,7 +41,7 @@ func startGem(ctx context.Context, tb testing.TB, s store) (*gemProcess, error) 
 	}
 	command := exec.CommandContext(context.WithoutCancel(ctx), "ruby", "-W0", "-e", gemProgram, string(where)) //nolint:gosec // our own program; it ends with its input
 	command.Env = append(os.Environ(), "LANG=C.UTF-8")
-	p, err := startProcess(tb, command)
+	p, err := measure.Start(tb, command)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +53,7 @@ func (g *gemProcess) ask(words ...any) (float64, error) {
 	if err := g.tell(words...); err != nil {
 		return 0, err
 	}
-	return g.readNumber()
+	return g.ReadNumber()
 }
 
 func (g *gemProcess) tell(words ...any) error {
@@ -60,7 +61,7 @@ func (g *gemProcess) tell(words ...any) error {
 	if err != nil {
 		return err
 	}
-	_, err = g.input.Write(append(line, '\n'))
+	_, err = g.Input.Write(append(line, '\n'))
 	return err
 }
 
@@ -69,8 +70,8 @@ func (g *gemProcess) tell(words ...any) error {
 func gemPublishing(threads int) experiment {
 	return experiment{
 		name: fmt.Sprintf("gem/publish/%d", threads),
-		figures: []figure{{
-			name: fmt.Sprintf("publish, one process, %d at once", threads), unit: "messages/s", beside: besideGem, target: faster,
+		figures: []measure.Figure{{
+			Name: fmt.Sprintf("publish, one process, %d at once", threads), Unit: "messages/s", Beside: besideGem, Target: faster,
 		}},
 		prepare: func(ctx context.Context, tb testing.TB, s store, size scale) (run, error) {
 			tb.Helper()
@@ -82,8 +83,8 @@ func gemPublishing(threads int) experiment {
 			if _, err := gem.ask("publish", threads, size.slice.Seconds()); err != nil { // its connections
 				return nil, err
 			}
-			return func(ctx context.Context) ([]pair, error) {
-				var rates pair
+			return func(ctx context.Context) ([]measure.Pair, error) {
+				var rates measure.Pair
 				for range size.turns {
 					n, took, err := forAWhile(ctx, size.slice, threads, func(ctx context.Context) error {
 						_, err := mb.Publish(ctx, publishChannel, hello)
@@ -96,10 +97,10 @@ func gemPublishing(threads int) experiment {
 					if err != nil {
 						return nil, err
 					}
-					rates.ours += float64(n) / took.Seconds() / float64(size.turns)
-					rates.other += other / float64(size.turns)
+					rates.Ours += float64(n) / took.Seconds() / float64(size.turns)
+					rates.Other += other / float64(size.turns)
 				}
-				return []pair{rates}, nil
+				return []measure.Pair{rates}, nil
 			}, nil
 		},
 	}
@@ -109,7 +110,7 @@ func gemPublishing(threads int) experiment {
 func gemFlooding() experiment {
 	return experiment{
 		name:    "gem/flood",
-		figures: []figure{{name: "one subscriber in a flood", unit: "messages/s", beside: besideGem, target: faster}},
+		figures: []measure.Figure{{Name: "one subscriber in a flood", Unit: "messages/s", Beside: besideGem, Target: faster}},
 		prepare: func(ctx context.Context, tb testing.TB, s store, size scale) (run, error) {
 			tb.Helper()
 			gem, err := startGem(ctx, tb, s)
@@ -123,7 +124,7 @@ func gemFlooding() experiment {
 			if _, err := gem.ask("subscribe", floodChannel(0)); err != nil {
 				return nil, err
 			}
-			return func(ctx context.Context) ([]pair, error) {
+			return func(ctx context.Context) ([]measure.Pair, error) {
 				ours, err := floodRate(ctx, s, first, size.messages, 1, func() error { return receive(ctx, sub) })
 				if err != nil {
 					return nil, err
@@ -134,8 +135,8 @@ func gemFlooding() experiment {
 				if err := s.flood(ctx, second, size.messages, 1); err != nil {
 					return nil, err
 				}
-				other, err := gem.readNumber()
-				return []pair{{ours, other}}, err
+				other, err := gem.ReadNumber()
+				return []measure.Pair{{Ours: ours, Other: other}}, err
 			}, nil
 		},
 	}
@@ -146,8 +147,8 @@ func gemFlooding() experiment {
 func gemCatchingUp() experiment {
 	return experiment{
 		name: "gem/catch-up",
-		figures: []figure{{
-			name: "the backlogs of 1,000 channels, of two messages each", unit: "channels/s", beside: besideGem, target: faster,
+		figures: []measure.Figure{{
+			Name: "the backlogs of 1,000 channels, of two messages each", Unit: "channels/s", Beside: besideGem, Target: faster,
 		}},
 		prepare: func(ctx context.Context, tb testing.TB, s store, size scale) (run, error) {
 			tb.Helper()
@@ -165,7 +166,7 @@ func gemCatchingUp() experiment {
 			for i := range size.channels {
 				from[floodChannel(i)] = bus.After(0)
 			}
-			return func(ctx context.Context) ([]pair, error) {
+			return func(ctx context.Context) ([]measure.Pair, error) {
 				begin := time.Now()
 				pages, err := mb.Read(ctx, from)
 				if err != nil {
@@ -178,7 +179,7 @@ func gemCatchingUp() experiment {
 					}
 				}
 				other, err := gem.ask("backlogs", size.channels)
-				return []pair{{ours, other}}, err
+				return []measure.Pair{{Ours: ours, Other: other}}, err
 			}, nil
 		},
 	}

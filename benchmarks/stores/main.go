@@ -18,8 +18,9 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
-	"runtime/pprof"
 	"testing"
+
+	"github.com/messagebus-go/messagebus/benchmarks/internal/measure"
 )
 
 func main() {
@@ -58,13 +59,13 @@ func program(ctx context.Context, args []string, out, progress io.Writer) error 
 	if *hasty {
 		size = quick
 	}
-	stop, err := startProfile(*profile)
+	stop, err := measure.Profile(*profile)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	var found report
-	err = hosted(func(tb testing.TB) error {
+	var found measure.Report
+	err = measure.Hosted(func(tb testing.TB) error {
 		found, err = measureAll(ctx, tb, size, wanted, progress)
 		return err
 	})
@@ -76,31 +77,13 @@ func program(ctx context.Context, args []string, out, progress io.Writer) error 
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(found)
 	}
-	return found.print(out)
-}
-
-// startProfile profiles until stop is called, if there is a file to write to.
-func startProfile(name string) (stop func(), err error) {
-	if name == "" {
-		return func() {}, nil
-	}
-	file, err := os.Create(name) //nolint:gosec // whoever runs this names it
-	if err != nil {
-		return nil, err
-	}
-	if err := pprof.StartCPUProfile(file); err != nil {
-		return nil, err
-	}
-	return func() {
-		pprof.StopCPUProfile()
-		_ = file.Close() // it is looked at by those who want it
-	}, nil
+	return found.Print(out)
 }
 
 // measureAll carries out the experiments whose names are wanted.
-func measureAll(ctx context.Context, tb testing.TB, size scale, wanted *regexp.Regexp, progress io.Writer) (report, error) {
+func measureAll(ctx context.Context, tb testing.TB, size scale, wanted *regexp.Regexp, progress io.Writer) (measure.Report, error) {
 	tb.Helper()
-	found := report{Machine: machine()}
+	found := measure.Report{Machine: measure.Machine()}
 	for _, kind := range kinds() {
 		var s store
 		for _, e := range kind.experiments {
@@ -112,8 +95,8 @@ func measureAll(ctx context.Context, tb testing.TB, size scale, wanted *regexp.R
 				s = kind.start(tb)
 			}
 			fmt.Fprintln(progress, name)
-			var results []result
-			err := hosted(func(tb testing.TB) (err error) { // what it opens ends with it
+			var results []measure.Result
+			err := measure.Hosted(func(tb testing.TB) (err error) { // what it opens ends with it
 				results, err = e.measure(ctx, tb, s, size)
 				return err
 			})

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/messagebus-go/messagebus/benchmarks/internal/measure"
 	"github.com/messagebus-go/messagebus/bus"
 	"github.com/messagebus-go/messagebus/bus/driver"
 )
@@ -28,14 +28,8 @@ const peerVariable = "MESSAGEBUS_BENCHMARK_PEER"
 // processes of a machine have one clock.
 func timed() int64 { return time.Now().UnixNano() }
 
-// A peerProcess is a peer as seen from the process that measures.
-type peerProcess struct {
-	input  io.WriteCloser
-	output *bufio.Scanner
-}
-
 // startPeer returns when the peer listens.
-func startPeer(ctx context.Context, tb testing.TB, s store) (*peerProcess, error) {
+func startPeer(ctx context.Context, tb testing.TB, s store) (*measure.Process, error) {
 	tb.Helper()
 	program, err := os.Executable()
 	if err != nil {
@@ -47,54 +41,7 @@ func startPeer(ctx context.Context, tb testing.TB, s store) (*peerProcess, error
 	}
 	command := exec.CommandContext(context.WithoutCancel(ctx), program) //nolint:gosec // this program; it ends with its input
 	command.Env = append(os.Environ(), peerVariable+"="+string(where))
-	return startProcess(tb, command)
-}
-
-// startProcess returns when the program has said "ready". It ends with tb.
-func startProcess(tb testing.TB, command *exec.Cmd) (*peerProcess, error) {
-	tb.Helper()
-	command.Stderr = os.Stderr
-	input, err := command.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	output, err := command.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := command.Start(); err != nil {
-		return nil, err
-	}
-	tb.Cleanup(func() {
-		_ = input.Close() // at which it ends
-		if err := command.Wait(); err != nil {
-			tb.Errorf("%s: %v", command.Path, err)
-		}
-	})
-	p := &peerProcess{input: input, output: bufio.NewScanner(output)}
-	if said, err := p.read(); err != nil || said != "ready" {
-		return nil, fmt.Errorf("%s is not ready, but said %q: %w", command.Path, said, err)
-	}
-	return p, nil
-}
-
-func (p *peerProcess) read() (string, error) {
-	if !p.output.Scan() {
-		if err := p.output.Err(); err != nil {
-			return "", err
-		}
-		return "", io.ErrUnexpectedEOF
-	}
-	return p.output.Text(), nil
-}
-
-// readNumber waits for the next number.
-func (p *peerProcess) readNumber() (float64, error) {
-	line, err := p.read()
-	if err != nil {
-		return 0, err
-	}
-	return strconv.ParseFloat(line, 64)
+	return measure.Start(tb, command)
 }
 
 // peer is the other process.
@@ -103,7 +50,7 @@ func peer(ctx context.Context, role string, in io.Reader, out io.Writer) error {
 	if err := json.Unmarshal([]byte(role), &where); err != nil {
 		return fmt.Errorf("%s: %w", peerVariable, err)
 	}
-	return hosted(func(tb testing.TB) error {
+	return measure.Hosted(func(tb testing.TB) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		backend, heard, err := where.join(ctx, tb)

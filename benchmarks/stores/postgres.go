@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/messagebus-go/messagebus/benchmarks/internal/measure"
 	"github.com/messagebus-go/messagebus/bus/driver"
 	"github.com/messagebus-go/messagebus/bus/pgbus"
 	"github.com/messagebus-go/messagebus/integration/stores"
@@ -67,11 +68,11 @@ func postgresPool(tb testing.TB, url string, connections int, adjust func(*pgxpo
 	return pool
 }
 
-func (s *postgresStore) open(tb testing.TB, in place, connections int, t *turns) driver.Backend {
+func (s *postgresStore) open(tb testing.TB, in place, connections int, t *measure.Turns) driver.Backend {
 	tb.Helper()
 	return openPostgres(tb, postgresPool(tb, s.urls[in], connections, func(c *pgxpool.Config) {
 		if t != nil {
-			c.ConnConfig.DialFunc = t.dial
+			c.ConnConfig.DialFunc = t.Dial
 		}
 	}))
 }

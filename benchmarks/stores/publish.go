@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/messagebus-go/messagebus/benchmarks/internal/measure"
 	"github.com/messagebus-go/messagebus/bus"
 	"github.com/messagebus-go/messagebus/bus/driver"
 )
@@ -17,15 +18,15 @@ import (
 func publishing(goroutines int) experiment {
 	return experiment{
 		name: fmt.Sprintf("publish/%d", goroutines),
-		figures: []figure{{
-			name: fmt.Sprintf("publish, %d goroutines", goroutines), unit: "messages/s",
-			beside: "the same request, by the client library alone", target: target{atLeast: 0.9},
+		figures: []measure.Figure{{
+			Name: fmt.Sprintf("publish, %d goroutines", goroutines), Unit: "messages/s",
+			Beside: "the same request, by the client library alone", Target: measure.Target{AtLeast: 0.9},
 		}},
 		prepare: func(_ context.Context, tb testing.TB, s store, size scale) (run, error) {
 			tb.Helper()
 			mb := newBus(tb, s.open(tb, first, goroutines, nil))
 			other, same := s.bare(tb, goroutines), envelope(helloJSON)
-			return func(ctx context.Context) ([]pair, error) {
+			return func(ctx context.Context) ([]measure.Pair, error) {
 				p, err := byTurns(ctx, size, goroutines,
 					func(ctx context.Context) error {
 						_, err := mb.Publish(ctx, publishChannel, hello)
@@ -33,7 +34,7 @@ func publishing(goroutines int) experiment {
 					},
 					func(ctx context.Context) error { return other.publish(ctx, same) },
 				)
-				return []pair{p}, err
+				return []measure.Pair{p}, err
 			}, nil
 		},
 	}
@@ -56,7 +57,7 @@ func newBus(tb testing.TB, backend driver.Backend) *bus.Bus {
 
 // byTurns has both sides do the same work in short slices of time, one after the
 // other, so that both meet the same machine, and returns the rates per second.
-func byTurns(ctx context.Context, size scale, goroutines int, ours, other func(context.Context) error) (pair, error) {
+func byTurns(ctx context.Context, size scale, goroutines int, ours, other func(context.Context) error) (measure.Pair, error) {
 	var did [2]int64
 	var took [2]time.Duration
 	sides := [2]func(context.Context) error{ours, other}
@@ -64,13 +65,13 @@ func byTurns(ctx context.Context, size scale, goroutines int, ours, other func(c
 		side := (i + i/2) % 2 // each begins every other time
 		n, d, err := forAWhile(ctx, size.slice, goroutines, sides[side])
 		if err != nil {
-			return pair{}, err
+			return measure.Pair{}, err
 		}
 		did[side] += n
 		took[side] += d
 	}
 	rate := func(side int) float64 { return float64(did[side]) / took[side].Seconds() }
-	return pair{rate(0), rate(1)}, nil
+	return measure.Pair{Ours: rate(0), Other: rate(1)}, nil
 }
 
 // forAWhile runs f again and again in so many goroutines.

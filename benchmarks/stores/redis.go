@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/messagebus-go/messagebus/benchmarks/internal/measure"
 	"github.com/messagebus-go/messagebus/bus/driver"
 	"github.com/messagebus-go/messagebus/bus/redisbus"
 	"github.com/messagebus-go/messagebus/integration/stores"
@@ -46,19 +47,19 @@ func newRedis(tb testing.TB) store {
 
 func (s *redisStore) name() string { return "Redis" }
 
-func (s *redisStore) client(tb testing.TB, in place, connections int, t *turns) *redis.Client {
+func (s *redisStore) client(tb testing.TB, in place, connections int, t *measure.Turns) *redis.Client {
 	tb.Helper()
 	o := s.server.Options()
 	o.DB, o.PoolSize = in.database(), connections
 	if t != nil {
-		o.Dialer = t.dial
+		o.Dialer = t.Dial
 	}
 	client := redis.NewClient(o)
 	tb.Cleanup(func() { _ = client.Close() }) // the end of all that used it
 	return client
 }
 
-func (s *redisStore) open(tb testing.TB, in place, connections int, t *turns) driver.Backend {
+func (s *redisStore) open(tb testing.TB, in place, connections int, t *measure.Turns) driver.Backend {
 	tb.Helper()
 	return openRedis(tb, s.client(tb, in, connections, t), in)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/messagebus-go/messagebus/benchmarks/internal/measure"
 	"github.com/messagebus-go/messagebus/bus/driver"
 )
 
@@ -14,7 +15,7 @@ type store interface {
 	name() string
 	// open returns a backend with so many connections, whose round trips are
 	// counted; nil: they are not.
-	open(tb testing.TB, in place, connections int, t *turns) driver.Backend
+	open(tb testing.TB, in place, connections int, t *measure.Turns) driver.Backend
 	// bare returns the client library in the second place.
 	bare(tb testing.TB, connections int) bare
 	// flood has the server store and announce so many messages as fast as it can,

@@ -53,31 +53,3 @@ func TestHello_IsWhatABusStores(t *testing.T) {
 		t.Errorf("got %s, %v", text, err)
 	}
 }
-
-func TestTarget_IsMetOnItsSideOnly(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct {
-		target target
-		ratio  float64
-		met    bool
-	}{
-		{target{atLeast: 0.9}, 0.9, true},
-		{target{atLeast: 0.9}, 0.89, false},
-		{target{atMost: 1.2}, 1.2, true},
-		{target{atMost: 1.2}, 1.21, false},
-		{target{}, 7, true},
-	} {
-		if test.target.met(test.ratio) != test.met {
-			t.Errorf("%v is met by %v: %v", test.target, test.ratio, !test.met)
-		}
-	}
-}
-
-func TestFigure_TakesTheMedianOfRatiosAndNotTheRatioOfMedians(t *testing.T) {
-	t.Parallel()
-	f := figure{beside: "other", target: target{atLeast: 0.9}}
-	r := f.result("store", []pair{{1, 1}, {10, 20}, {3, 2}, {100, 100}, {5, 10}})
-	if r.Ratio != 1 || r.Ours != 5 || r.Other != 10 || *r.Spread != [2]float64{0.5, 1.5} || !*r.Met {
-		t.Errorf("got %+v", r)
-	}
-}

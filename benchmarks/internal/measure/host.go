@@ -1,4 +1,4 @@
-package main
+package measure
 
 import (
 	"errors"
@@ -17,9 +17,9 @@ type host struct {
 	err      error
 }
 
-// hosted runs f in a goroutine that a Fatal of its host ends, and then ends what f
+// Hosted runs f in a goroutine that a Fatal of its host ends, and then ends what f
 // has started.
-func hosted(f func(testing.TB) error) error {
+func Hosted(f func(testing.TB) error) error {
 	h := &host{}
 	done := make(chan struct{})
 	go func() {
@@ -39,18 +39,28 @@ func (h *host) clean() {
 
 func (h *host) fail(err error) { h.err = errors.Join(h.err, err) }
 
-func (h *host) Helper()          {}
-func (h *host) Cleanup(f func()) { h.cleanups = append(h.cleanups, f) }
-func (h *host) Failed() bool     { return h.err != nil }
+// Helper does nothing.
+func (h *host) Helper() {}
 
-func (h *host) Logf(format string, args ...any)   { h.fail(fmt.Errorf(format, args...)) }
+// Cleanup has f called when what is hosted has ended.
+func (h *host) Cleanup(f func()) { h.cleanups = append(h.cleanups, f) }
+
+// Failed reports whether something was wrong.
+func (h *host) Failed() bool { return h.err != nil }
+
+// Logf is called by package stores when something is wrong.
+func (h *host) Logf(format string, args ...any) { h.fail(fmt.Errorf(format, args...)) }
+
+// Errorf notes what was wrong.
 func (h *host) Errorf(format string, args ...any) { h.fail(fmt.Errorf(format, args...)) }
 
+// Fatal ends what is hosted.
 func (h *host) Fatal(args ...any) {
 	h.fail(errors.New(fmt.Sprint(args...)))
 	runtime.Goexit()
 }
 
+// Fatalf ends what is hosted.
 func (h *host) Fatalf(format string, args ...any) {
 	h.fail(fmt.Errorf(format, args...))
 	runtime.Goexit()

@@ -1,4 +1,4 @@
-package main
+package measure
 
 import (
 	"context"
@@ -7,11 +7,12 @@ import (
 	"sync/atomic"
 )
 
-// turns counts the round trips of all connections that it has opened: how often
+// Turns counts the round trips of all connections that it has opened: how often
 // one began to write after it had begun to read, or was new.
-type turns struct{ n atomic.Int64 }
+type Turns struct{ n atomic.Int64 }
 
-func (t *turns) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+// Dial opens a TCP connection whose round trips are counted.
+func (t *Turns) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
 	if err != nil {
 		return nil, err
@@ -25,10 +26,13 @@ func (t *turns) dial(ctx context.Context, network, addr string) (net.Conn, error
 	return c, nil
 }
 
+// N returns how many there were.
+func (t *Turns) N() int64 { return t.n.Load() }
+
 type turnConn struct {
 	*net.TCPConn // with what libraries look for beside net.Conn
 
-	turns *turns
+	turns *Turns
 	reads atomic.Bool
 }
 

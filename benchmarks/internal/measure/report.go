@@ -1,4 +1,4 @@
-package main
+package measure
 
 import (
 	"fmt"
@@ -11,15 +11,15 @@ import (
 	"text/tabwriter"
 )
 
-// A report is what a run of this program has found.
-type report struct {
+// A Report is what a run of a program has found.
+type Report struct {
 	Machine string   `json:"machine"`
-	Results []result `json:"results"`
+	Results []Result `json:"results"`
 	NotRun  []string `json:"not_run,omitempty"`
 }
 
-// machine says where figures come from.
-func machine() string {
+// Machine says where figures come from.
+func Machine() string {
 	model := "unknown processor"
 	info, _ := os.ReadFile("/proc/cpuinfo") // where there is none the model stays unknown
 	for line := range strings.Lines(string(info)) {
@@ -31,11 +31,11 @@ func machine() string {
 	return fmt.Sprintf("%d cores, %s, %s/%s, %s", runtime.NumCPU(), model, runtime.GOOS, runtime.GOARCH, runtime.Version())
 }
 
-// print writes a table that is one of Markdown as well.
-func (r report) print(w io.Writer) error {
+// Print writes a table that is one of Markdown as well.
+func (r Report) Print(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 0, 1, ' ', 0)
 	write := func(cells ...string) { fmt.Fprintf(table, "| %s\t|\n", strings.Join(cells, "\t| ")) }
-	write("store", "what", "ours", "beside", "unit", "ratio", "from–to", "target", "", "beside what")
+	write("", "what", "ours", "beside", "unit", "ratio", "from–to", "target", "", "beside what")
 	write(slices.Repeat([]string{"---"}, 10)...)
 	for _, result := range r.Results {
 		write(result.cells()...)
@@ -50,8 +50,8 @@ func (r report) print(w io.Writer) error {
 	return err
 }
 
-func (r result) cells() []string {
-	cells := []string{r.Store, r.Figure, amount(r.Ours), "", r.Unit, "", "", r.Target, "", r.Beside}
+func (r Result) cells() []string {
+	cells := []string{r.Group, r.Figure, amount(r.Ours), "", r.Unit, "", "", r.Target, "", r.Beside}
 	if r.Spread != nil {
 		cells[3], cells[5] = amount(r.Other), fmt.Sprintf("%.2f", r.Ratio)
 		cells[6] = fmt.Sprintf("%.2f–%.2f", r.Spread[0], r.Spread[1])
