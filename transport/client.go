@@ -52,7 +52,7 @@ type client struct {
 	beat    bool     // a sign of life is due
 	newest  int64    // the highest global id that was sent, or read past
 	version int      // of subs; counts those that were taken out
-	parting string   // what was wrong with the last command
+	parting parting  // what was wrong with the last command
 }
 
 type clientState uint8

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -17,7 +18,9 @@ import (
 // method is called by one goroutine at a time, and may be called while others
 // are. Once the context of a call is done the connection is given up.
 type Socket interface {
-	// Read returns the next message. An error is final.
+	// Read returns the next message. An error is final, unless it has a method
+	// CloseCode() int: that is a message which may not be, and the connection is
+	// to be closed with that code.
 	Read(ctx context.Context) ([]byte, error)
 
 	// Write sends one message. An error is final.
@@ -27,8 +30,8 @@ type Socket interface {
 	Ping(ctx context.Context) error
 
 	// Close ends the connection, with a status code of RFC 6455 and a reason of
-	// at most 123 bytes, if it can still be told. It waits for the peer, for a
-	// bounded time.
+	// at most 123 bytes, if it can still be told. It may wait for the peer, but no
+	// longer than the context of a Read that is under way.
 	Close(code int, reason string)
 }
 
@@ -40,6 +43,9 @@ const (
 	closedError     = 1011
 
 	maxCloseReason = 123
+
+	// closeTimeout is how long a peer may take to answer that the connection ends.
+	closeTimeout = 2 * time.Second
 )
 
 const socketPath = "ws"
@@ -149,7 +155,9 @@ func (h *Handler) converse(r *http.Request, q *query, socket Socket) {
 	reading.Go(func() { h.listenTo(c) })
 	h.talkTo(c)
 	code, reason := c.farewell()
+	giveUp := time.AfterFunc(closeTimeout, l.cancel)
 	socket.Close(code, reason)
+	giveUp.Stop()
 	l.cancel()
 	reading.Wait()
 }
@@ -174,33 +182,54 @@ func (h *Handler) talkTo(c *client) {
 	}
 }
 
-// listenTo does what the client says until c is over.
+// listenTo does what the client says until c is over. After that it goes on
+// reading: who closes the connection need not wait for a peer that is given up.
 func (h *Handler) listenTo(c *client) {
-	for {
+	for dismissed := false; ; {
 		message, err := c.link.socket.Read(c.link.ctx)
-		if err != nil {
+		if _, coded := errors.AsType[closeCoder](err); err != nil && !coded {
 			h.cut(c, Left)
 			return
 		}
-		if err := h.obey(c, message); err != nil {
+		if dismissed {
+			continue
+		}
+		if err == nil {
+			err = h.obey(c, message)
+		}
+		if err != nil {
 			h.dismiss(c, err)
-			return
+			dismissed = true
 		}
 	}
 }
 
+// closeCoder is an error that says how the connection is to be closed.
+type closeCoder interface {
+	error
+	CloseCode() int
+}
+
 // dismiss ends a client whose last command failed.
 func (h *Handler) dismiss(c *client, err error) {
-	why := Failed
+	why, code := Failed, closedError
 	if known, ok := isStatus(err); ok {
-		why = Invalid
-		c.mu.Lock()
-		c.parting = known.Error()
-		c.mu.Unlock()
+		why, code, err = Invalid, closedPolicy, known
+	} else if known, ok := errors.AsType[closeCoder](err); ok {
+		why, code, err = Invalid, known.CloseCode(), known
 	} else if c.link.ctx.Err() == nil {
 		h.options.Logger.Error("WebSocket failed", "client", c.clientID, "error", err)
 	}
+	c.mu.Lock()
+	c.parting = parting{code, err.Error()}
+	c.mu.Unlock()
 	h.end(c, why)
+}
+
+// A parting is what was wrong with the last command.
+type parting struct {
+	code int
+	text string
 }
 
 // farewell is how a socket is closed.
@@ -209,7 +238,8 @@ func (c *client) farewell() (code int, reason string) {
 	defer c.mu.Unlock()
 	switch c.why {
 	case Invalid:
-		return closedPolicy, strings.ToValidUTF8(c.parting[:min(len(c.parting), maxCloseReason)], "")
+		text := c.parting.text
+		return c.parting.code, strings.ToValidUTF8(text[:min(len(text), maxCloseReason)], "")
 	case IdentityExpired, TooSlow:
 		code = closedPolicy
 	case Failed:

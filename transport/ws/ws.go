@@ -10,7 +10,6 @@ package ws
 
 import (
 	"context"
-	"errors"
 	"net/http"
 
 	"github.com/coder/websocket"
@@ -32,14 +31,19 @@ func Accept(w http.ResponseWriter, r *http.Request, most int64) (transport.Socke
 
 type socket struct{ conn *websocket.Conn }
 
-var errNotText = errors.New("ws: a message is not text")
+// notText is a message that may not be.
+type notText struct{}
+
+func (notText) Error() string { return "messages are text" }
+
+// CloseCode is how the connection is closed.
+func (notText) CloseCode() int { return int(websocket.StatusUnsupportedData) }
 
 // Read implements transport.Socket.
 func (s socket) Read(ctx context.Context) ([]byte, error) {
 	kind, message, err := s.conn.Read(ctx)
 	if err == nil && kind != websocket.MessageText {
-		_ = s.conn.Close(websocket.StatusUnsupportedData, "messages are text") // the error says so
-		err = errNotText
+		return nil, notText{}
 	}
 	return message, err
 }
