@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math"
 	"math/big"
@@ -48,6 +49,9 @@ func NullKey() AnyKey { return AnyKey{} }
 // cannot hold.
 func ParseKey(text []byte) (AnyKey, error) {
 	v, err := parseJSON(text)
+	if err == nil && !utf8.Valid(text) { // it would be read as another key
+		err = fmt.Errorf("%w: not valid UTF-8", errNotJSON)
+	}
 	if err != nil {
 		return AnyKey{}, fmt.Errorf("cache: key %s: %w", shorten(string(text)), err)
 	}
@@ -88,7 +92,7 @@ func parseJSON(text []byte) (any, error) {
 	if err := decoder.Decode(&v); err != nil {
 		return nil, fmt.Errorf("%w: %w", errNotJSON, err)
 	}
-	if decoder.More() {
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%w: more after the value", errNotJSON)
 	}
 	return withNumbers(v)

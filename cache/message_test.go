@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"testing"
+	"unicode/utf8"
 )
 
 // FuzzOperation compares the quick reader of operations with encoding/json.
@@ -17,10 +18,10 @@ func FuzzOperation(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		damagedOperation(append([]byte(`{"data":{"op":`), data...)) // must end
-		if !json.Valid(data) {
-			return
+		o, err := parseOperation(data) // must end
+		if !json.Valid(data) || !utf8.Valid(data) {
+			return // no message has it
 		}
-		o, err := parseOperation(data)
 		members := map[string]json.RawMessage{}
 		if bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("{")) != (err == nil) {
 			t.Fatalf("%s: %v", data, err)
