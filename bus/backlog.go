@@ -24,8 +24,8 @@ type Page struct {
 // pages then hold a gap and everything stored. It does not wait for messages.
 //
 // The gap of a page is neither logged nor counted, unlike that of a
-// subscription: the position may come from somebody who may write anything
-// into it, such as an HTTP client.
+// subscription, and what cannot be decoded is not logged: the position may come
+// from somebody who may write anything into it, such as an HTTP client.
 func (b *Bus) Read(ctx context.Context, from map[string]Position) (map[string]Page, error) {
 	return b.ReadSome(ctx, from, 0)
 }
@@ -34,71 +34,21 @@ func (b *Bus) Read(ctx context.Context, from map[string]Position) (map[string]Pa
 // each channel it returns the oldest messages, at most so many; 0: all. A
 // position made by Last returns all that it asks for.
 func (b *Bus) ReadSome(ctx context.Context, from map[string]Position, most int) (map[string]Page, error) {
-	sources := make([]source, 0, len(from))
-	for channel := range from {
-		src, err := b.source(channel)
-		if err != nil {
-			return nil, fmt.Errorf("bus: read: %w", err)
-		}
-		src.quiet = true
-		sources = append(sources, src)
+	readers := make(map[string][]Position, len(from))
+	one := make([]Position, 0, len(from))
+	for channel, p := range from {
+		one = append(one, p)
+		readers[channel] = one[len(one)-1:]
 	}
-	ranges := make([]driver.Range, len(sources))
-	for i, src := range sources {
-		ranges[i] = src.asRange(from[src.channel], most)
-	}
-	snapshot, err := b.snapshot(ctx, ranges)
+	r, err := b.ReadMany(ctx, readers, most)
 	if err != nil {
-		return nil, fmt.Errorf("bus: read %d channels: %w", len(from), err)
+		return nil, err
 	}
 	pages := make(map[string]Page, len(from))
-	var again restarts
-	for i, src := range sources {
-		p := from[src.channel]
-		if found := src.judge(p, snapshot.Pages[i], snapshot.State); found.restart {
-			again = append(again, restart{src, p, found})
-		} else {
-			pages[src.channel] = src.pageOf(p, found, snapshot.Pages[i], snapshot.State, most)
-		}
-	}
-	if err := again.read(ctx, b, pages, most); err != nil {
-		return nil, fmt.Errorf("bus: read %d channels from their beginnings: %w", len(again), err)
+	for channel, p := range from {
+		pages[channel] = *r.channels[channel].make(p)
 	}
 	return pages, nil
-}
-
-// A restart is a source that has to be read from its beginning, because the
-// reader's position says nothing about it.
-type restart struct {
-	source
-	from  Position
-	found judgement
-}
-
-type restarts []restart
-
-// read fills in the pages of all of them in one round trip.
-func (rs restarts) read(ctx context.Context, b *Bus, pages map[string]Page, most int) error {
-	if len(rs) == 0 {
-		return nil
-	}
-	ranges := make([]driver.Range, len(rs))
-	for i, r := range rs {
-		ranges[i] = r.asRange(Position{}, most)
-	}
-	snapshot, err := b.snapshot(ctx, ranges)
-	if err != nil {
-		return err
-	}
-	for i, r := range rs {
-		pages[r.channel] = r.pageOf(r.from, r.found, snapshot.Pages[i], snapshot.State, most)
-	}
-	return nil
-}
-
-// pageOf is what a reader at p is handed of a page.
-func (src source) pageOf(p Position, found judgement, page driver.Page, state driver.State, most int) Page {
-	return src.cut(src.stretch(p, found, page, state), p, page, state, most).page()
 }
 
 func (b *Bus) snapshot(ctx context.Context, ranges []driver.Range) (driver.Snapshot, error) {

@@ -105,7 +105,7 @@ func (src source) stretch(from Position, found judgement, page driver.Page, stat
 		if i > 0 && src.lacksBetween(messages[i-1].GlobalID, stored.GlobalID, page) {
 			part.items = append(part.items, src.gap(messages[i-1].GlobalID, reasonOf(page.Loss), messages[i:], part.end))
 		}
-		part.items = append(part.items, src.core.open(stored, mark))
+		part.items = append(part.items, src.open(stored, mark))
 	}
 	return part
 }

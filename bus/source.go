@@ -18,8 +18,9 @@ type source struct {
 	channel    string // as the reader named it; empty: all
 	site       string
 	stored     string
-	everything bool // ids are global ids
-	quiet      bool // its gaps are the caller's to report
+	everything bool           // ids are global ids
+	quiet      bool           // what is wrong with it is the caller's to report
+	opened     map[int64]item // what was decoded before, by global id; nil: that is not kept
 }
 
 // source returns the source of one channel of this view.
@@ -41,15 +42,41 @@ type item struct {
 
 // open decodes a stored message.
 func (c *core) open(stored driver.Message, mark storeMark) item {
+	it, err := decode(stored, mark)
+	if err != nil {
+		c.traceUndecodable(err)
+	}
+	return it
+}
+
+// open decodes a message that was read. Nothing is logged for a reader that may
+// ask as often as it likes.
+func (src source) open(stored driver.Message, mark storeMark) item {
+	if it, ok := src.opened[stored.GlobalID]; ok {
+		return it
+	}
+	it, err := decode(stored, mark)
+	switch {
+	case err != nil && src.quiet:
+		src.core.countUndecodable(err)
+	case err != nil:
+		src.core.traceUndecodable(err)
+	}
+	if src.opened != nil {
+		src.opened[stored.GlobalID] = it
+	}
+	return it
+}
+
+func decode(stored driver.Message, mark storeMark) (item, *DecodeError) {
 	it := item{at: driver.Position{GlobalID: stored.GlobalID, ID: stored.ID}, sum: checksum(stored.Data), mark: mark, size: len(stored.Data)}
 	message, err := openMessage(stored, mark, it.sum)
 	if err != nil {
 		err.Data = stored.Data
 		it.err = err
-		c.traceUndecodable(err)
 	}
 	it.message = message
-	return it
+	return it, err
 }
 
 // late reports whether the item comes after others with higher ids.
@@ -110,12 +137,16 @@ func (src source) read(ctx context.Context, from Position, most int) (stretch, e
 
 // cut ends a stretch at its last message where the store may hold more after it.
 func (src source) cut(part stretch, from Position, page driver.Page, state driver.State, most int) stretch {
-	part.more = from.kind == after && most > 0 && len(page.Messages) >= most
-	if part.more {
-		last := page.Messages[len(page.Messages)-1]
-		part.end = src.after(item{at: driver.Position{GlobalID: last.GlobalID, ID: last.ID}, sum: checksum(last.Data), mark: markOf(state)})
+	if from.kind == after && most > 0 && len(page.Messages) >= most {
+		part.end, part.more = src.lastOf(page, markOf(state)), true
 	}
 	return part
+}
+
+// lastOf is the position after the last message of a page.
+func (src source) lastOf(page driver.Page, mark storeMark) Position {
+	last := page.Messages[len(page.Messages)-1]
+	return src.after(item{at: driver.Position{GlobalID: last.GlobalID, ID: last.ID}, sum: checksum(last.Data), mark: mark})
 }
 
 // readPage asks the store.

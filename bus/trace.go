@@ -89,8 +89,12 @@ func (c *core) traceGap(e *GapError) {
 }
 
 func (c *core) traceUndecodable(e *DecodeError) {
-	c.health.undecodable.Add(1)
 	c.options.Logger.Warn("undecodable message", "channel", e.Channel, "id", e.ID, "error", e.Err)
+	c.countUndecodable(e)
+}
+
+func (c *core) countUndecodable(e *DecodeError) {
+	c.health.undecodable.Add(1)
 	if f := c.options.Trace.Undecodable; f != nil {
 		c.guard("Trace.Undecodable", func() { f(e) })
 	}
