@@ -8,6 +8,7 @@ require (
 	github.com/messagebus-go/messagebus/bus/pgbus v0.0.0
 	github.com/messagebus-go/messagebus/bus/redisbus v0.0.0
 	github.com/messagebus-go/messagebus/integration v0.0.0
+	github.com/messagebus-go/messagebus/transport v0.0.0
 	github.com/redis/go-redis/v9 v9.23.0
 )
 
@@ -65,7 +66,7 @@ require (
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
-	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/sys v0.49.0
 	golang.org/x/text v0.43.0 // indirect
 )
 

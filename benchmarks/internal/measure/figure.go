@@ -3,6 +3,7 @@ package measure
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // A Figure is one line of the table.
@@ -31,7 +32,7 @@ func (t Target) text(unit string) string {
 	case t.AtMost > 0:
 		return fmt.Sprintf("≤ %.1f", t.AtMost)
 	case t.Limit > 0:
-		return fmt.Sprintf("≤ %g %s", t.Limit, unit)
+		return strings.TrimSpace(fmt.Sprintf("≤ %g %s", t.Limit, unit))
 	default:
 		return ""
 	}
@@ -48,7 +49,7 @@ type Result struct {
 	Unit   string      `json:"unit"`
 	Ours   float64     `json:"ours"`
 	Beside string      `json:"beside,omitempty"`
-	Other  float64     `json:"other,omitempty"`
+	Other  float64     `json:"other"`
 	Ratio  float64     `json:"ratio,omitempty"`
 	Spread *[2]float64 `json:"ratios_from_to,omitempty"`
 	Target string      `json:"target,omitempty"`
@@ -60,8 +61,11 @@ func (f Figure) Result(group string, pairs []Pair) Result {
 	r := Result{Group: group, Figure: f.Name, Unit: f.Unit, Beside: f.Beside, Target: f.Target.text(f.Unit)}
 	r.Ours = median(pairs, func(p Pair) float64 { return p.Ours })
 	if f.Beside != "" {
+		r.Other = median(pairs, func(p Pair) float64 { return p.Other })
+	}
+	if r.Other != 0 {
 		ratio := func(p Pair) float64 { return p.Ours / p.Other }
-		r.Other, r.Ratio = median(pairs, func(p Pair) float64 { return p.Other }), median(pairs, ratio)
+		r.Ratio = median(pairs, ratio)
 		all := sorted(pairs, ratio)
 		r.Spread = &[2]float64{all[0], all[len(all)-1]}
 	}

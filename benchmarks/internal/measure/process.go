@@ -2,6 +2,8 @@ package measure
 
 import (
 	"bufio"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -64,4 +66,45 @@ func (p *Process) ReadNumber() (float64, error) {
 		return 0, err
 	}
 	return strconv.ParseFloat(line, 64)
+}
+
+// Ask sends a question as a line of JSON, and stores the line that comes back in
+// answer, unless that is nil. The program answers with Serve.
+func (p *Process) Ask(question, answer any) error {
+	if err := json.NewEncoder(p.Input).Encode(question); err != nil {
+		return err
+	}
+	line, err := p.Read()
+	if err != nil {
+		return fmt.Errorf("%v: %w", question, err)
+	}
+	if answer == nil {
+		return nil
+	}
+	if err := json.Unmarshal([]byte(line), answer); err != nil {
+		return fmt.Errorf("%v was answered with %q: %w", question, line, err)
+	}
+	return nil
+}
+
+// Serve says "ready" and answers questions until there are no more.
+func Serve[Q any](in io.Reader, out io.Writer, answer func(Q) (any, error)) error {
+	fmt.Fprintln(out, "ready")
+	questions, answers := json.NewDecoder(in), json.NewEncoder(out)
+	for {
+		var q Q
+		if err := questions.Decode(&q); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		a, err := answer(q)
+		if err != nil {
+			return err
+		}
+		if err := answers.Encode(a); err != nil {
+			return err
+		}
+	}
 }

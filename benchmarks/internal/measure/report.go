@@ -52,8 +52,11 @@ func (r Report) Print(w io.Writer) error {
 
 func (r Result) cells() []string {
 	cells := []string{r.Group, r.Figure, amount(r.Ours), "", r.Unit, "", "", r.Target, "", r.Beside}
+	if r.Beside != "" {
+		cells[3] = amount(r.Other)
+	}
 	if r.Spread != nil {
-		cells[3], cells[5] = amount(r.Other), fmt.Sprintf("%.2f", r.Ratio)
+		cells[5] = fmt.Sprintf("%.2f", r.Ratio)
 		cells[6] = fmt.Sprintf("%.2f–%.2f", r.Spread[0], r.Spread[1])
 	}
 	if r.Met != nil {

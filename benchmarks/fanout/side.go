@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/messagebus-go/messagebus/benchmarks/internal/measure"
+	"github.com/messagebus-go/messagebus/bus"
+	"github.com/messagebus-go/messagebus/bus/redisbus"
+)
+
+// roleVariable makes this program one of its processes: a role, as JSON.
+const roleVariable = "MESSAGEBUS_BENCHMARK_FANOUT"
+
+// A role is what a process of this program is.
+type role struct {
+	Kind    string `json:"kind"` // ours, bare, crowd
+	In      place  `json:"in"`
+	Profile string `json:"profile"` // file for it; empty: none
+}
+
+// A side is one of the servers that are compared, with the crowd of its clients and
+// a bus that publishes to it.
+type side struct {
+	server, crowd *measure.Process
+	publisher     *bus.Bus
+	address       string
+	clients       int
+}
+
+// side starts a server of that kind, ours, bare or gem, in a place of its own, and
+// an empty crowd. All of it ends with tb.
+func (r *rig) side(ctx context.Context, tb testing.TB, kind string) (*side, error) {
+	tb.Helper()
+	r.places++
+	in := newPlace(r.redis, r.places)
+	s := &side{}
+	var err error
+	if kind == "gem" {
+		s.server, err = startGem(ctx, tb, in)
+	} else {
+		s.server, err = startRole(ctx, tb, role{kind, in, r.profile(kind)})
+	}
+	if err != nil {
+		return nil, err
+	}
+	if s.crowd, err = startRole(ctx, tb, role{Kind: "crowd"}); err != nil {
+		return nil, err
+	}
+	if s.publisher, err = newPublisher(tb, in); err != nil {
+		return nil, err
+	}
+	return s, s.server.Ask(question{Ask: "address"}, &s.address)
+}
+
+// profile names the file for the profile of the next server.
+func (r *rig) profile(kind string) string {
+	if r.profiles == "" {
+		return ""
+	}
+	return filepath.Join(r.profiles, fmt.Sprintf("%s-%d.pprof", kind, r.places))
+}
+
+func startRole(ctx context.Context, tb testing.TB, r role) (*measure.Process, error) {
+	tb.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	process := exec.CommandContext(context.WithoutCancel(ctx), program) //nolint:gosec // this program; it ends with its input
+	process.Env = append(os.Environ(), roleVariable+"="+string(text))
+	return measure.Start(tb, process)
+}
+
+func newPublisher(tb testing.TB, in place) (*bus.Bus, error) {
+	tb.Helper()
+	options, err := redis.ParseURL(in.URL)
+	if err != nil {
+		return nil, err
+	}
+	client := redis.NewClient(options)
+	tb.Cleanup(func() { _ = client.Close() }) // the end of all that used it
+	backend, err := redisbus.New(client, &redisbus.Options{PubSubDB: in.pubSubDB()})
+	if err != nil {
+		return nil, err
+	}
+	b, err := bus.New(backend, nil)
+	if err != nil {
+		return nil, err
+	}
+	tb.Cleanup(func() { _ = b.Close() }) // as above
+	return b, nil
+}
+
+// connect adds clients: do says of which kind.
+func (s *side) connect(clients int, do command) error {
+	do.Do, do.Address, do.Clients = "connect", s.address, clients
+	s.clients += clients
+	return s.crowd.Ask(do, nil)
+}
+
+// A flow is what is published in one round.
+type flow struct {
+	rate     int // messages a second
+	messages int
+	channel  func(message int) string
+	readers  int // of each message
+	// waits: until one message has come, the next is not published. A server that
+	// cannot keep up would have several in one answer otherwise.
+	waits bool
+}
+
+// onJoint is a flow on the channel of all clients.
+func (s *side) onJoint(rate, messages int) flow {
+	return flow{rate: rate, messages: messages, channel: func(int) string { return joint }, readers: s.clients}
+}
+
+// onOwn is a flow on the channels of the clients in turn.
+func (s *side) onOwn(rate, messages int) flow {
+	return flow{rate: rate, messages: messages, channel: func(i int) string { return ownChannel(i % s.clients) }, readers: 1}
+}
+
+// A round is what came of a flow.
+type round struct {
+	cpu        time.Duration // of the server
+	deliveries int64
+	outcome
+}
+
+// perDelivery is the processor time of a delivery in microseconds.
+func (r round) perDelivery() float64 { return r.cpu.Seconds() * 1e6 / float64(r.deliveries) }
+
+func milliseconds(d time.Duration) float64 { return d.Seconds() * 1e3 }
+
+// run carries out a round.
+func (s *side) run(ctx context.Context, f flow) (r round, err error) {
+	r.deliveries = int64(f.messages * f.readers)
+	first := r.deliveries
+	if f.waits {
+		first = int64(f.readers)
+	}
+	if err := s.crowd.Ask(command{Do: "begin", Count: first}, nil); err != nil {
+		return r, err
+	}
+	before, err := s.server.CPU()
+	if err != nil {
+		return r, err
+	}
+	if err := s.publish(ctx, f); err != nil {
+		return r, err
+	}
+	if err := s.crowd.Ask(command{Do: "finish"}, &r.outcome); err != nil {
+		return r, err
+	}
+	if r.Received != r.deliveries {
+		return r, fmt.Errorf("%d of %d deliveries have come", r.Received, r.deliveries)
+	}
+	after, err := s.server.CPU()
+	r.cpu = after - before
+	return r, err
+}
+
+// publish publishes evenly. What is late is made up for at once.
+func (s *side) publish(ctx context.Context, f flow) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	begin := time.Now()
+	for i := range f.messages {
+		if early := time.Duration(i)*time.Second/time.Duration(f.rate) - time.Since(begin); early > 0 {
+			timer.Reset(early)
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		if _, err := s.publisher.Publish(ctx, f.channel(i), timed()); err != nil {
+			return err
+		}
+		if f.waits && i < f.messages-1 {
+			if err := s.crowd.Ask(command{Do: "await", Count: int64(f.readers)}, nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
