@@ -57,16 +57,19 @@ func BenchmarkPostgres_PublishBesideBare(b *testing.B) {
 func barePublish(b *testing.B, pool *pgxpool.Pool) func(context.Context) error {
 	b.Helper()
 	insert, trim := publishSQL(b, "insert"), publishSQL(b, "trim")
-	var swept atomic.Int64
+	var last atomic.Pointer[[6]int64]
+	last.Store(new([6]int64))
 	return func(ctx context.Context) error {
+		l := last.Load()
 		batch := &pgx.Batch{}
 		batch.Queue(insert, "/a", postgresData, "_message_bus_0")
-		batch.Queue(trim, "/a", int64(1), int64(1000), int64(2000), 604800.0, int64(0), swept.Load(), 604800.0)
+		batch.Queue(trim, "/a", int64(1), int64(1000), int64(2000), 604800.0, int64(0), l[0], 604800.0, l[1], l[2], l[3], l[4], l[5])
 		results := pool.SendBatch(ctx, batch)
-		var id int64
-		err := results.QueryRow().Scan(&id, nil)
-		swept.Store(max(id-2000, 0))
-		return errors.Join(err, results.Close())
+		inserted := results.QueryRow().Scan(nil, nil)
+		var f [6]int64
+		trimmed := results.QueryRow().Scan(&f[0], &f[1], &f[2], &f[3], &f[4], &f[5])
+		last.Store(&f)
+		return errors.Join(inserted, trimmed, results.Close())
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -43,7 +42,7 @@ type Options struct {
 type Backend struct {
 	pool    *pgxpool.Pool
 	options Options
-	swept   atomic.Int64 // all rows with ids up to it were deleted, as far as this peer knows
+	trims   trims
 
 	mu      sync.Mutex // protects everything below
 	closed  bool

@@ -36,13 +36,12 @@ func (b *Backend) Publish(ctx context.Context, channel string, data []byte, limi
 	}
 	var id int64
 	err := b.withTable(ctx, func() (err error) {
-		id, err = b.send(ctx, b.publication(channel, data, limits))
+		id, err = b.send(ctx, channel, b.publication(channel, data, limits))
 		return err
 	})
 	if err != nil {
 		return driver.Position{}, err
 	}
-	b.noteSwept(id, limits)
 	return driver.Position{GlobalID: id, ID: id}, nil
 }
 
@@ -52,12 +51,17 @@ func (b *Backend) publication(channel string, data []byte, limits driver.Limits)
 	if mayBeLarge(channel, data) {
 		keep = 1
 	}
+	last := b.trims.last(channel)
 	batch := &pgx.Batch{}
 	batch.Queue(insertSQL, channel, string(data), b.notices())
-	batch.Queue(trimSQL, channel, clearEvery(limits), int64(max(limits.MaxSize, 0)), int64(max(limits.MaxGlobalSize, 0)),
-		limits.MaxAge.Seconds(), int64(keep), b.swept.Load(), maxGlobalAge(limits).Seconds())
+	batch.Queue(trimSQL, channel, clearEvery(limits), atMost(limits.MaxSize), atMost(limits.MaxGlobalSize),
+		limits.MaxAge.Seconds(), int64(keep), last.swept, maxGlobalAge(limits).Seconds(),
+		last.counted, last.low, last.mark, last.above, last.storage)
 	return batch
 }
+
+// atMost is a number of messages with which the server can calculate.
+func atMost(messages int) int64 { return int64(min(max(messages, 0), math.MaxInt32)) }
 
 // maxGlobalAge is what the limits say, or with no such limit more than any age.
 func maxGlobalAge(limits driver.Limits) time.Duration {
@@ -78,7 +82,7 @@ func mayBeLarge(channel string, data []byte) bool {
 }
 
 // send sends a publication, once, and returns the new id.
-func (b *Backend) send(ctx context.Context, publication *pgx.Batch) (int64, error) {
+func (b *Backend) send(ctx context.Context, channel string, publication *pgx.Batch) (int64, error) {
 	conn, err := b.pool.Acquire(ctx)
 	if err != nil {
 		return 0, err
@@ -87,7 +91,7 @@ func (b *Backend) send(ctx context.Context, publication *pgx.Batch) (int64, erro
 	results := conn.SendBatch(ctx, publication)
 	var id int64
 	inserted := results.QueryRow().Scan(&id, nil)
-	_, trimmed := results.Exec()
+	found, trimmed := scanTrim(results.QueryRow())
 	committed := results.Close()
 	switch {
 	case inserted != nil:
@@ -97,6 +101,7 @@ func (b *Backend) send(ctx context.Context, publication *pgx.Batch) (int64, erro
 	case committed != nil:
 		return 0, outcome(committed, true)
 	}
+	b.trims.note(channel, found)
 	return id, nil
 }
 
@@ -129,18 +134,3 @@ func endsSession(answer *pgconn.PgError) bool {
 
 // isConnectionError reports whether the code is of class 08.
 func isConnectionError(answer *pgconn.PgError) bool { return strings.HasPrefix(answer.Code, "08") }
-
-// noteSwept notes what a publish with that id has deleted for good.
-func (b *Backend) noteSwept(id int64, limits driver.Limits) {
-	if id%clearEvery(limits) != 0 {
-		return
-	}
-	floor := id - int64(max(limits.MaxGlobalSize, 1))
-	for {
-		known := b.swept.Load()
-		begunAnew := id <= known // the ids were reset
-		if (floor <= known && !begunAnew) || b.swept.CompareAndSwap(known, max(floor, 0)) {
-			return
-		}
-	}
-}

@@ -113,24 +113,6 @@ func TestPublish_CreatesATableThatIsMissingAndGoesOn(t *testing.T) {
 	}
 }
 
-func TestNoteSwept_NeverPassesWhatIsDeleted(t *testing.T) {
-	t.Parallel()
-	b := &Backend{}
-	limits := driver.Limits{MaxGlobalSize: 10, ClearEvery: 2}
-	for _, step := range []struct{ id, want int64 }{
-		{4, 0},   // fewer than the limit
-		{20, 10}, // trimmed
-		{31, 10}, // not a multiple of ClearEvery
-		{24, 14},
-		{22, 14}, // a slower publisher
-		{2, 0},   // ids began again
-	} {
-		if b.noteSwept(step.id, limits); b.swept.Load() != step.want {
-			t.Errorf("after id %d: swept up to %d, want %d", step.id, b.swept.Load(), step.want)
-		}
-	}
-}
-
 func TestMayBeLarge_IsNeverFalseForWhatIs(t *testing.T) {
 	t.Parallel()
 	for _, channel := range []string{"/a", "/a|b", "||||||||", strings.Repeat("|", 2000)} {
