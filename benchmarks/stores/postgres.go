@@ -94,8 +94,8 @@ func (s *postgresStore) bare(tb testing.TB, connections int) bare {
 	if _, err := openPostgres(tb, pool).Publish(context.Background(), publishChannel, []byte(envelope(helloJSON)), usual); err != nil {
 		tb.Fatal(err)
 	}
-	if len(heard.statements) != 2 || len(heard.statements[1].Arguments) <= swept {
-		tb.Fatal("pgbus has not sent two statements, of which the second knows what was deleted before")
+	if len(heard.statements) != 2 || len(heard.statements[1].Arguments) != counted+len(found{})-1 {
+		tb.Fatal("pgbus has not sent two statements, of which the second knows what the one before has found")
 	}
 	return &barePostgres{pool: postgresPool(tb, s.urls[second], connections, nil), insert: heard.statements[0], trim: heard.statements[1]}
 }
@@ -116,32 +116,43 @@ func (o *overheardBatch) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx
 }
 func (o *overheardBatch) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
-// swept is the argument of the second statement that differs from publish to publish:
-// up to where rows were deleted before.
-const swept = 6
+// The arguments of the second statement that differ from publish to publish: where the
+// one before found the oldest message, and, from counted on, what else it found.
+const (
+	swept   = 6
+	counted = 8
+)
+
+// found is what the second statement finds, in its order.
+type found [6]int64
 
 // barePostgres is pgx.
 type barePostgres struct {
 	pool         *pgxpool.Pool
 	insert, trim *pgx.QueuedQuery
-	last         atomic.Int64 // an id that was given
+	last         atomic.Pointer[found]
 }
 
 func (b *barePostgres) publish(ctx context.Context, envelope string) error {
 	insert, trim := slices.Clone(b.insert.Arguments), slices.Clone(b.trim.Arguments)
 	insert[1] = envelope
-	trim[swept] = max(b.last.Load()-int64(usual.MaxGlobalSize), 0)
+	if last := b.last.Load(); last != nil {
+		trim[swept] = last[0]
+		for i, value := range last[1:] {
+			trim[counted+i] = value
+		}
+	}
 	batch := &pgx.Batch{}
 	batch.Queue(b.insert.SQL, insert...)
 	batch.Queue(b.trim.SQL, trim...)
 	results := b.pool.SendBatch(ctx, batch)
 	defer results.Close()
-	var id int64
-	if err := results.QueryRow().Scan(&id, nil); err != nil {
+	if err := results.QueryRow().Scan(nil, nil); err != nil {
 		return err
 	}
-	b.last.Store(id)
-	_, err := results.Exec()
+	var f found
+	err := results.QueryRow().Scan(&f[0], &f[1], &f[2], &f[3], &f[4], &f[5])
+	b.last.Store(&f)
 	return err
 }
 
