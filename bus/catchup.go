@@ -30,16 +30,16 @@ func (src source) judge(p Position, page driver.Page, state driver.State) judgem
 	if p.kind != after {
 		return judgement{}
 	}
-	now, known := markOf(state), p.mark.epoch != ""
+	now, known := markOf(state), p.mark.epoch() != ""
 	last := p.compare(page.Anchor)
 	switch {
-	case known && p.mark.epoch != now.epoch:
+	case known && p.mark.epoch() != now.epoch():
 		return judgement{reason: GapReset, restart: true}
-	case known && p.mark.timeline != now.timeline && (last == same || p.id == 0):
+	case known && p.mark.timeline() != now.timeline() && (last == same || p.id == 0):
 		// Another server, which has all that was seen. Its global ids may be
 		// behind those of the first one.
 		return judgement{reason: GapFailover, seen: p.anchor.GlobalID}
-	case known && p.mark.timeline != now.timeline, p.seen > state.GlobalID, last == replaced:
+	case known && p.mark.timeline() != now.timeline(), p.seen > state.GlobalID, last == replaced:
 		// It may have given the ids that were seen to other messages.
 		return judgement{reason: GapReset, restart: true}
 	case p.id > src.lastKnown(page, state), last == renumbered:

@@ -2,6 +2,8 @@ package bus
 
 import (
 	"hash/crc32"
+	"strings"
+	"unique"
 
 	"github.com/messagebus-go/messagebus/bus/driver"
 )
@@ -27,10 +29,44 @@ const (
 	tail
 )
 
-// storeMark tells one life of a store from the next.
-type storeMark struct{ epoch, timeline string }
+// storeMark tells one life of a store from the next: its epoch and its timeline,
+// joined with a character that no driver's epoch contains. Every position has one,
+// so the text is shared by all of them, and not that of an answer of the store.
+type storeMark struct{ text unique.Handle[string] }
 
-func markOf(s driver.State) storeMark { return storeMark{s.Epoch, s.Timeline} }
+const markSeparator = "~"
+
+func markOf(s driver.State) storeMark {
+	if s.Timeline == "" {
+		return parseMark(s.Epoch)
+	}
+	return parseMark(s.Epoch + markSeparator + s.Timeline)
+}
+
+func parseMark(text string) storeMark {
+	if text == "" {
+		return storeMark{}
+	}
+	return storeMark{unique.Make(text)}
+}
+
+// String returns the text; empty: there is no mark.
+func (m storeMark) String() string {
+	if m == (storeMark{}) {
+		return ""
+	}
+	return m.text.Value()
+}
+
+func (m storeMark) epoch() string {
+	epoch, _, _ := strings.Cut(m.String(), markSeparator)
+	return epoch
+}
+
+func (m storeMark) timeline() string {
+	_, timeline, _ := strings.Cut(m.String(), markSeparator)
+	return timeline
+}
 
 // Latest starts with the next message that is published.
 func Latest() Position { return Position{kind: latest} }
@@ -79,23 +115,6 @@ func (p Position) GlobalID() int64 { return p.seen }
 // Epoch returns an opaque text that changes when the store is reset or fails
 // over; empty: not known.
 func (p Position) Epoch() string { return p.mark.String() }
-
-// String joins both halves with a character that no driver's epoch contains.
-func (m storeMark) String() string {
-	if m.timeline == "" {
-		return m.epoch
-	}
-	return m.epoch + "~" + m.timeline
-}
-
-func parseMark(s string) storeMark {
-	for i := range len(s) {
-		if s[i] == '~' {
-			return storeMark{s[:i], s[i+1:]}
-		}
-	}
-	return storeMark{epoch: s}
-}
 
 // A GlobalPosition says from where SubscribeAll starts, in global ids. The
 // zero GlobalPosition is AfterGlobal(0): all that is stored.
