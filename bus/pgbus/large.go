@@ -39,10 +39,10 @@ func (n *notices) drop() {
 // open turns a notice into a message; some are none.
 func (s *stream) open(ctx context.Context, n *pgconn.Notification) (m driver.Message, ok bool, err error) {
 	switch {
-	case n.Channel == s.backend.largeNotices():
+	case n.Channel == s.backend.largeNotices:
 		m, err = s.fetch(ctx, n.Payload)
 		return m, err == nil, err
-	case n.Channel != s.backend.notices() || n.Payload == endOfSubscription:
+	case n.Channel != s.backend.notices || n.Payload == endOfSubscription:
 		return driver.Message{}, false, nil
 	}
 	return decode(n.Payload), true, nil

@@ -44,6 +44,10 @@ type Backend struct {
 	options Options
 	trims   trims
 
+	// The notification channels of ordinary messages, and of those that are too long
+	// for a notice.
+	notices, largeNotices string
+
 	mu      sync.Mutex // protects everything below
 	closed  bool
 	streams map[*stream]struct{}
@@ -67,6 +71,8 @@ func New(pool *pgxpool.Pool, opts *Options) (*Backend, error) {
 	if err := b.options.complete(); err != nil {
 		return nil, fmt.Errorf("pgbus: %w", err)
 	}
+	b.notices = channelPrefix + b.options.DB
+	b.largeNotices = b.notices + largeSuffix
 	return b, nil
 }
 
@@ -98,12 +104,6 @@ const (
 	channelPrefix = "_message_bus_"
 	largeSuffix   = "_id"
 )
-
-// notices is the notification channel of ordinary messages.
-func (b *Backend) notices() string { return channelPrefix + b.options.DB }
-
-// largeNotices is that of messages which are too long for a notice.
-func (b *Backend) largeNotices() string { return b.notices() + largeSuffix }
 
 // Traits implements driver.Backend.
 func (b *Backend) Traits() driver.Traits {

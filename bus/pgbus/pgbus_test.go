@@ -52,8 +52,8 @@ func TestNew_FillsInDefaults(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if b.notices() != test.notices || b.Traits().SettleHole != test.settle {
-			t.Errorf("%+v: notices %s, settle %v", test.options, b.notices(), b.Traits().SettleHole)
+		if b.notices != test.notices || b.Traits().SettleHole != test.settle {
+			t.Errorf("%+v: notices %s, settle %v", test.options, b.notices, b.Traits().SettleHole)
 		}
 	}
 }

@@ -53,7 +53,7 @@ func (b *Backend) publication(channel string, data []byte, limits driver.Limits)
 	}
 	last := b.trims.last(channel)
 	batch := &pgx.Batch{}
-	batch.Queue(insertSQL, channel, string(data), b.notices())
+	batch.Queue(insertSQL, channel, string(data), b.notices)
 	batch.Queue(trimSQL, channel, clearEvery(limits), atMost(limits.MaxSize), atMost(limits.MaxGlobalSize),
 		limits.MaxAge.Seconds(), int64(keep), last.swept, maxGlobalAge(limits).Seconds(),
 		last.counted, last.low, last.mark, last.above, last.storage)

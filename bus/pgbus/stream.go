@@ -114,7 +114,7 @@ func disconnect(conn *pgx.Conn) {
 }
 
 func (s *stream) listen(ctx context.Context) error {
-	names := []string{s.backend.notices(), s.backend.largeNotices()}
+	names := []string{s.backend.notices, s.backend.largeNotices}
 	// In quotes: the gem announces on the name as it is, capitals and all.
 	_, err := s.conn.Exec(ctx, "LISTEN "+pgx.Identifier(names[:1]).Sanitize()+"; LISTEN "+pgx.Identifier(names[1:]).Sanitize())
 	return err
