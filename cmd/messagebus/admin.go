@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/messagebus-go/messagebus/bus"
@@ -30,8 +31,25 @@ const adminWriteTimeout = 10 * time.Second
 // It must never be reachable by the public.
 type admin struct {
 	service local
-	held    func() int // how many requests are held on the public listener
-	key     string     // empty: who reaches the listener is let in, but for browsers
+	held    func() int                        // how many requests are held on the public listener
+	key     atomic.Pointer[[sha256.Size]byte] // its sum; nil: who reaches the listener is let in, but for browsers
+	wrong   penalty
+}
+
+func newAdmin(b *bus.Bus, held func() int, key string) *admin {
+	a := &admin{service: local{b}, held: held}
+	a.setKey(key)
+	return a
+}
+
+// setKey exchanges the key; empty: none.
+func (a *admin) setKey(key string) {
+	if key == "" {
+		a.key.Store(nil)
+		return
+	}
+	sum := sha256.Sum256([]byte(key))
+	a.key.Store(&sum)
 }
 
 // adminRoute is one path of the admin listener.
@@ -104,8 +122,8 @@ func (a *admin) handle(w http.ResponseWriter, r *http.Request) error {
 // told by the headers that a browser sets, and by a Host that was made to point
 // here.
 func (a *admin) admit(r *http.Request) error {
-	if a.key != "" {
-		return a.checkKey(r)
+	if key := a.key.Load(); key != nil {
+		return a.checkKey(r, key)
 	}
 	if r.Header.Values("Origin") != nil {
 		return refuse(http.StatusForbidden, "requests of web pages (with an Origin header) are refused")
@@ -119,14 +137,17 @@ func (a *admin) admit(r *http.Request) error {
 	return nil
 }
 
-func (a *admin) checkKey(r *http.Request) error {
+func (a *admin) checkKey(r *http.Request, wanted *[sha256.Size]byte) error {
 	scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	// Of equal length whatever was sent, so that not even that is measured.
-	sent, wanted := sha256.Sum256([]byte(strings.TrimSpace(key))), sha256.Sum256([]byte(a.key))
-	if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(sent[:], wanted[:]) != 1 {
-		return refuse(http.StatusUnauthorized, "the admin key is missing or wrong; it is sent as Authorization: Bearer KEY")
+	sent := sha256.Sum256([]byte(strings.TrimSpace(key)))
+	if strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(sent[:], wanted[:]) == 1 {
+		return nil
 	}
-	return nil
+	if !a.wrong.serve(r.Context()) {
+		return refuse(http.StatusTooManyRequests, "too many wrong admin keys")
+	}
+	return refuse(http.StatusUnauthorized, "the admin key is missing or wrong; it is sent as Authorization: Bearer KEY")
 }
 
 func isLoopbackHost(host string) bool {

@@ -14,8 +14,8 @@ import (
 	"github.com/messagebus-go/messagebus/bus/driver"
 )
 
-// newAdmin returns an admin handler without a key, and its bus.
-func newAdmin(t *testing.T) (*admin, *bus.Bus) {
+// testAdmin returns an admin handler without a key, and its bus.
+func testAdmin(t *testing.T) (*admin, *bus.Bus) {
 	t.Helper()
 	b := bustest.New(t)
 	return &admin{service: local{b}, held: func() int { return 3 }}, b
@@ -38,7 +38,7 @@ func ask(a http.Handler, method, target, body string, header map[string]string) 
 
 func TestPublish_StoresWhatWasAsked(t *testing.T) {
 	t.Parallel()
-	a, b := newAdmin(t)
+	a, b := testAdmin(t)
 	tests := []struct{ body, want string }{
 		{`{"channel":"/a","data":"x"}`, `{"channel":"/a","id":1,"global_id":1,"data":"x"}`},
 		{`{"channel":"/a","data":null,"user_ids":null,"group_ids":null,"client_ids":null,"site":null,"max_backlog_size":null,"max_backlog_age":null}`,
@@ -77,7 +77,7 @@ func lineText(t *testing.T, v any) string {
 
 func TestPublish_KeepsSitesAndLimitsApart(t *testing.T) {
 	t.Parallel()
-	a, b := newAdmin(t)
+	a, b := testAdmin(t)
 	ask(a, "POST", "/publish", `{"channel":"/a","data":1,"site":"eu"}`, nil)
 	ask(a, "POST", "/publish", `{"channel":"/a","data":2,"site":""}`, nil)
 	ask(a, "POST", "/publish", `{"channel":"/a","data":3}`, nil)
@@ -158,7 +158,7 @@ var badPublications = []struct{ body, says string }{
 
 func TestPublish_RefusesWithAReasonAndStoresNothing(t *testing.T) {
 	t.Parallel()
-	a, b := newAdmin(t)
+	a, b := testAdmin(t)
 	for _, test := range badPublications {
 		checkRefused(t, ask(a, "POST", "/publish", test.body, nil), 400, test.says)
 	}
@@ -218,7 +218,7 @@ func TestPublish_AnswersFaultsOfTheStore(t *testing.T) {
 
 func TestAdmin_RoutesAndMethods(t *testing.T) {
 	t.Parallel()
-	a, _ := newAdmin(t)
+	a, _ := testAdmin(t)
 	tests := []struct {
 		method, target string
 		status         int
@@ -257,7 +257,7 @@ func TestAdmin_RoutesAndMethods(t *testing.T) {
 
 func TestAdmin_ReadsAsTheCommandsPrint(t *testing.T) {
 	t.Parallel()
-	a, b := newAdmin(t)
+	a, b := testAdmin(t)
 	for _, data := range []string{"one", "two", "three"} {
 		if _, err := b.Publish(t.Context(), "/a", data); err != nil {
 			t.Fatal(err)
@@ -285,7 +285,7 @@ func TestAdmin_ReadsAsTheCommandsPrint(t *testing.T) {
 
 func TestHealth_SaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
-	a, b := newAdmin(t)
+	a, b := testAdmin(t)
 	w := ask(a, "GET", "/health", "", nil)
 	const good = `{"ok":true,"reasons":[],"listening":false,"read_only":false,"held":3,"queued":0,"given_up":0,"gaps":0,"undecodable":0,"late":0}` + "\n"
 	if w.Code != 200 || w.Body.String() != good {
@@ -302,8 +302,8 @@ func TestHealth_SaysWhatIsWrong(t *testing.T) {
 
 func TestAdmin_WantsItsKey(t *testing.T) {
 	t.Parallel()
-	a, _ := newAdmin(t)
-	a.key = "s3cret"
+	a, _ := testAdmin(t)
+	a.setKey("s3cret")
 	tests := []struct {
 		authorization string
 		status        int
@@ -340,7 +340,7 @@ func TestAdmin_WantsItsKey(t *testing.T) {
 // Without a key the listener is on a loopback address, which web pages reach.
 func TestAdmin_WithoutKeyRefusesBrowsers(t *testing.T) {
 	t.Parallel()
-	a, b := newAdmin(t)
+	a, b := testAdmin(t)
 	tests := []struct {
 		header map[string]string
 		status int

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -37,12 +38,12 @@ Open it in two windows. Everything they show goes over the bus.`,
 func (d *demoCommand) run(ctx context.Context, stdout, stderr io.Writer) error {
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	options := &transport.Options{Limits: transport.LimitOptions{MaxHeld: max(defaultMaxHeld(), 1)}, Logger: log}
-	return withBus(d.store, &bus.Options{Logger: log}, options, func(b *bus.Bus, messages *transport.Handler) error {
+	return withBus(d.store, &bus.Options{Logger: log}, options, stopTimeout, func(b *bus.Bus, messages *transport.Handler) error {
 		site, err := demo.NewHandler(b, messages, &demo.Options{Logger: log})
 		if err != nil {
 			return err
 		}
-		listener, err := listen(ctx, d.listen)
+		listener, err := listen(ctx, d.listen, os.LookupEnv)
 		if err != nil {
 			return err
 		}
@@ -50,6 +51,6 @@ func (d *demoCommand) run(ctx context.Context, stdout, stderr io.Writer) error {
 			_ = listener.Close() // nothing was served on it
 			return &outputError{err}
 		}
-		return runServers(ctx, log, messages, newServer(listener, site, log))
+		return runServers(ctx, log, messages, stopTimeout, newServer(listener, site, log))
 	})
 }

@@ -7,8 +7,9 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// fromEnv marks a flag that was set by a variable of the environment.
-const fromEnv = "messagebus_env"
+// origin is the annotation that says where a flag was set but on the command
+// line: a variable, or a line of a file.
+const origin = "messagebus_origin"
 
 // envName returns the variable that stands for a flag.
 func envName(flag string) string {
@@ -16,44 +17,57 @@ func envName(flag string) string {
 }
 
 // applyEnv sets the flags that the command line does not from the environment.
-func applyEnv(flags *pflag.FlagSet, env lookup) error {
-	var failed error
+func applyEnv(flags *pflag.FlagSet, env lookup) (wrong mistakes) {
 	flags.VisitAll(func(f *pflag.Flag) {
 		value, found := env(envName(f.Name))
-		if failed != nil || !found || value == "" || f.Changed || f.Name == "help" {
+		if !found || value == "" || f.Changed || f.Name == "help" {
 			return
 		}
-		if err := setFromEnv(f, value); err != nil {
-			failed = &usageError{fmt.Errorf("%s=%q: %w", envName(f.Name), value, err)}
+		values := []string{value}
+		if repeats(f) {
+			values = strings.FieldsFunc(value, func(r rune) bool { return r == '\n' })
+		}
+		if err := setFrom(f, envName(f.Name), values); err != nil {
+			wrong = append(wrong, fmt.Errorf("%s=%q: %w", envName(f.Name), shown(f, value), err))
 		}
 	})
-	return failed
+	return wrong
 }
 
-func setFromEnv(f *pflag.Flag, value string) error {
-	values := []string{value}
-	if _, repeats := f.Annotations[repeatable]; repeats {
-		values = strings.FieldsFunc(value, func(r rune) bool { return r == '\n' })
+func repeats(f *pflag.Flag) bool {
+	_, found := f.Annotations[repeatable]
+	return found
+}
+
+// setFrom sets a flag to what was found elsewhere than on the command line.
+func setFrom(f *pflag.Flag, where string, values []string) error {
+	if f.Annotations == nil {
+		f.Annotations = map[string][]string{}
 	}
+	f.Annotations[origin] = []string{where}
+	f.Changed = true
 	for _, v := range values {
 		if err := f.Value.Set(v); err != nil {
 			return err
 		}
 	}
-	f.Changed = true
-	if f.Annotations == nil {
-		f.Annotations = map[string][]string{}
-	}
-	f.Annotations[fromEnv] = nil
 	return nil
+}
+
+// originOf says where a flag was set; empty: nowhere.
+func originOf(f *pflag.Flag) string {
+	switch {
+	case !f.Changed:
+		return ""
+	case f.Annotations[origin] != nil:
+		return f.Annotations[origin][0]
+	default:
+		return "--" + f.Name
+	}
 }
 
 // typed reports whether a flag was given on the command line itself.
 func typed(flags *pflag.FlagSet, name string) bool {
 	f := flags.Lookup(name)
-	if f == nil || !f.Changed {
-		return false
-	}
-	_, env := f.Annotations[fromEnv]
-	return !env
+	return f != nil && f.Changed && f.Annotations[origin] == nil
 }

@@ -23,8 +23,8 @@ func TestEnv_SetsEveryFlagThatIsNotGiven(t *testing.T) {
 		"MESSAGEBUS_HELP":            "true",
 	}
 	s := parseServe(t, env, "--hold", "4s", "--max-backlog-size", "5")
-	if s.listen != "127.0.0.1:1" || s.hold != 4*time.Second || s.maxHeld != 7 || !s.noLongPoll || s.noChunked ||
-		s.adminKey != "secret" || s.basePath != "/" || s.retention.MaxBacklogSize != 5 {
+	if s.listen != "127.0.0.1:1" || s.longPoll.Hold != 4*time.Second || s.limits.MaxHeld != 7 || !s.longPoll.Disabled || s.longPoll.DisableChunked ||
+		s.adminKey != "secret" || s.basePath != "/" || s.bus.MaxBacklogSize != 5 {
 		t.Errorf("got %+v", s)
 	}
 	if got := s.trusted.String(); got != "10.0.0.0/8,::1/128" {
@@ -38,13 +38,14 @@ func TestEnv_SetsEveryFlagThatIsNotGiven(t *testing.T) {
 // parseServe reads a command line without running it.
 func parseServe(t *testing.T, env environ, args ...string) *serveCommand {
 	t.Helper()
-	s := &serveCommand{basePath: "/", header: http.Header{}}
+	s := defaultServe()
+	s.header = http.Header{}
 	cmd := &cobra.Command{}
 	s.addFlags(cmd.Flags())
 	if err := cmd.ParseFlags(args); err != nil {
 		t.Fatal(err)
 	}
-	if err := applyEnv(cmd.Flags(), env.lookup); err != nil {
+	if err := applySettings(cmd.Flags(), env.lookup); err != nil {
 		t.Fatal(err)
 	}
 	return s

@@ -39,6 +39,21 @@ func asUsage(err error) error {
 	return &usageError{err}
 }
 
+// mistakes are errors of usage that are told together, one a line.
+type mistakes []error
+
+func (m mistakes) Error() string { return errors.Join(m...).Error() }
+
+func (m mistakes) Unwrap() []error { return m }
+
+// orNil returns m if there is any in it.
+func (m mistakes) orNil() error {
+	if len(m) == 0 {
+		return nil
+	}
+	return &usageError{m}
+}
+
 // outputError is a failed write to standard output.
 type outputError struct{ err error }
 
@@ -57,12 +72,22 @@ func report(stderr io.Writer, err error) int {
 	if err == nil || hungUp(err) {
 		return exitDone
 	}
-	fmt.Fprintf(stderr, "messagebus: %s\n", oneLine(err.Error()))
+	for _, one := range single(err) {
+		fmt.Fprintf(stderr, "messagebus: %s\n", oneLine(one.Error()))
+	}
 	var usage *usageError
 	if errors.As(err, &usage) || refused(err) {
 		return exitUsage
 	}
 	return exitFailure
+}
+
+// single returns what err is made of: several mistakes, or itself.
+func single(err error) []error {
+	if several, ok := errors.AsType[mistakes](err); ok {
+		return several
+	}
+	return []error{err}
 }
 
 // refused reports whether the bus refused a value, which no repetition mends.

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/messagebus-go/messagebus/bus"
+	"github.com/messagebus-go/messagebus/cmd/messagebus/internal/strictjson"
 )
 
 // repeatable marks a flag whose variable holds one value a line.
@@ -27,6 +28,7 @@ type flagValue[T any] struct {
 	target *T
 	kind   string
 	parse  func(string) (T, error)
+	texts  []string // as they were given
 }
 
 // Set implements pflag.Value.
@@ -34,26 +36,40 @@ func (v *flagValue[T]) Set(s string) error {
 	value, err := v.parse(s)
 	if err == nil {
 		*v.target = value
+		v.texts = append(v.texts, s)
 	}
 	return err
 }
 
 func (v *flagValue[T]) String() string { return fmt.Sprint(*v.target) }
 
+// check says what is wrong with texts, without setting the flag to them.
+func (v *flagValue[T]) check(texts []string) error {
+	for _, text := range texts {
+		if _, err := v.parse(text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// given returns the texts that the flag was set to.
+func (v *flagValue[T]) given() []string { return v.texts }
+
 // Type implements pflag.Value: the word for the value in the help.
 func (v *flagValue[T]) Type() string { return v.kind }
 
 // addFlag adds a flag whose default is what target holds.
 func addFlag[T any](flags *pflag.FlagSet, target *T, name, kind, usage string, parse func(string) (T, error)) *pflag.Flag {
-	f := flags.VarPF(&flagValue[T]{target, kind, parse}, name, "", usage)
+	f := flags.VarPF(&flagValue[T]{target: target, kind: kind, parse: parse}, name, "", usage)
 	if reflect.ValueOf(target).Elem().IsZero() {
 		f.DefValue = ""
 	}
 	return f
 }
 
-func addString(flags *pflag.FlagSet, target *string, name, kind, usage string) {
-	addFlag(flags, target, name, kind, usage, func(s string) (string, error) { return s, nil })
+func addString(flags *pflag.FlagSet, target *string, name, kind, usage string) *pflag.Flag {
+	return addFlag(flags, target, name, kind, usage, func(s string) (string, error) { return s, nil })
 }
 
 func addSwitch(flags *pflag.FlagSet, target *bool, name, usage string) {
@@ -78,13 +94,13 @@ func optional[T any](parse func(string) (T, error)) func(string) (*T, error) {
 func anyText(s string) (string, error) { return s, nil }
 
 // count returns a parser of whole numbers from least on.
-func count(least int) func(string) (int, error) {
-	return func(s string) (int, error) {
-		n, err := strconv.Atoi(s)
-		if err != nil || n < least {
+func count[T int | int64](least T) func(string) (T, error) {
+	return func(s string) (T, error) {
+		n, err := strconv.ParseInt(s, 10, strconv.IntSize)
+		if err != nil || T(n) < least {
 			return 0, fmt.Errorf("it must be a whole number, %d or more", least)
 		}
-		return n, nil
+		return T(n), nil
 	}
 }
 
@@ -99,14 +115,20 @@ func duration(least time.Duration) func(string) (time.Duration, error) {
 	}
 }
 
-// address takes what a TCP listener takes.
+// address takes what can be listened on.
 func address(s string) (string, error) {
+	if path, found := strings.CutPrefix(s, unixPrefix); found && path != "" {
+		return s, nil
+	}
+	if name, found := strings.CutPrefix(s, systemd); found && (name == "" || len(name) > 1 && name[0] == ':') {
+		return s, nil
+	}
 	_, port, err := net.SplitHostPort(s)
 	if err == nil {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil {
-		return "", errors.New("it must be HOST:PORT, such as 127.0.0.1:8080, [::1]:8080 or :8080")
+		return "", errors.New("it must be HOST:PORT, such as 127.0.0.1:8080, [::1]:8080 or :8080, unix:PATH, systemd or systemd:NAME")
 	}
 	return s, nil
 }
@@ -173,12 +195,17 @@ func addHeaders(flags *pflag.FlagSet, target *http.Header) {
 	f.Annotations = map[string][]string{repeatable: nil}
 }
 
-// addOrigins adds the flag for pages of other origins. The handler checks them.
-func addOrigins(flags *pflag.FlagSet, target *[]string) {
-	f := addFlag(flags, target, "cors-origin", "ORIGIN",
-		"origin whose pages may use the bus, https://example.com or https://*.example.com; may be repeated",
-		func(s string) ([]string, error) { return append(slices.Clone(*target), s), nil })
+// addList adds a flag that may be repeated, whose values are in a list.
+func addList[T any](flags *pflag.FlagSet, target *[]T, name, kind, usage string, parse func(string) (T, error)) {
+	f := addFlag(flags, target, name, kind, usage+"; may be repeated", func(s string) ([]T, error) {
+		value, err := parse(s)
+		if err != nil {
+			return nil, err
+		}
+		return append(slices.Clone(*target), value), nil
+	})
 	f.Annotations = map[string][]string{repeatable: nil}
+	f.DefValue = ""
 }
 
 func parseHeader(s string) (name, value string, err error) {
@@ -206,7 +233,7 @@ func isTokenRune(r rune) bool {
 
 // parseIDs takes a JSON list of user or group ids.
 func parseIDs(s string) ([]bus.ID, error) {
-	ids, err := decodeIDs(json.RawMessage(s))
+	ids, err := strictjson.IDs(json.RawMessage(s))
 	if err == nil && len(ids) == 0 {
 		err = errors.New("the list is empty; leave it out, or name at least one")
 	}
@@ -215,7 +242,7 @@ func parseIDs(s string) ([]bus.ID, error) {
 
 // parseClients takes a JSON list of client ids.
 func parseClients(s string) ([]string, error) {
-	clients, err := decodeStrings(json.RawMessage(s))
+	clients, err := strictjson.Strings(json.RawMessage(s))
 	if err == nil && len(clients) == 0 {
 		err = errors.New("the list is empty; leave it out, or name at least one")
 	}

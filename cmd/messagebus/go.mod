@@ -4,6 +4,8 @@ go 1.26.0
 
 require (
 	github.com/coder/websocket v1.8.15
+	github.com/go-jose/go-jose/v4 v4.1.9
+	github.com/hashicorp/golang-lru/v2 v2.0.7
 	github.com/messagebus-go/messagebus/bus v0.0.0
 	github.com/messagebus-go/messagebus/cache v0.0.0
 	github.com/messagebus-go/messagebus/jsclient v0.0.0
@@ -11,13 +13,11 @@ require (
 	github.com/messagebus-go/messagebus/transport/ws v0.0.0
 	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.0.10
+	go.yaml.in/yaml/v3 v3.0.6
+	golang.org/x/sync v0.22.0
 )
 
-require (
-	github.com/hashicorp/golang-lru/v2 v2.0.7 // indirect
-	github.com/jackc/puddle/v2 v2.2.3 // indirect
-	golang.org/x/sync v0.22.0 // indirect
-)
+require github.com/jackc/puddle/v2 v2.2.3 // indirect
 
 require (
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect

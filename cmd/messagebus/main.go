@@ -57,13 +57,13 @@ func newRoot(env lookup, stdin io.Reader, stdout, stderr io.Writer) *cobra.Comma
 		Args:          cobra.ArbitraryArgs,
 		RunE:          unknownCommand,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			return applyEnv(cmd.Flags(), env)
+			return applySettings(cmd.Flags(), env)
 		},
 	}
 	root.SetIn(stdin)
 	root.SetOut(stdout) // before the completion command is made, which keeps it
 	root.SetErr(stderr)
-	root.AddCommand(newDemo(), newServe(), newPublish(), newSubscribe(), newBacklog(), newLastID(), newCache(), newVersion())
+	root.AddCommand(newDemo(), newServe(env), newConfig(), newPublish(), newSubscribe(), newBacklog(), newLastID(), newCache(), newVersion())
 	root.SetHelpCommand(newHelp(root))
 	root.InitDefaultCompletionCmd("completion")
 	mendCompletion(root)

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/messagebus-go/messagebus/bus"
+	"github.com/messagebus-go/messagebus/cmd/messagebus/internal/strictjson"
 )
 
 // reach says where a command that ends finds the messages: on a store, or
@@ -167,7 +168,7 @@ func (p *publishCommand) data(message string) (json.RawMessage, error) {
 		err := encode(&b, message)
 		return bytes.TrimSpace(b.Bytes()), err
 	}
-	if err := checkText([]byte(message)); err != nil {
+	if err := strictjson.Check([]byte(message)); err != nil {
 		return nil, usagef("the message %q: %w; text is published with --text", clip(message), err)
 	}
 	return json.RawMessage(message), nil

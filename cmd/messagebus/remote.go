@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/messagebus-go/messagebus/bus"
+	"github.com/messagebus-go/messagebus/cmd/messagebus/internal/strictjson"
 )
 
 // answerTimeout is how long a server may take to answer.
@@ -193,7 +194,7 @@ func statusErrorOf(response *http.Response) error {
 	if reason == "" {
 		reason = http.StatusText(response.StatusCode)
 	}
-	var err error = &statusError{response.StatusCode, clipTo(reason, 500)}
+	var err error = &statusError{response.StatusCode, strictjson.Clip(reason, 500)}
 	if response.StatusCode == http.StatusBadRequest || response.StatusCode == http.StatusRequestEntityTooLarge {
 		err = asUsage(err)
 	}

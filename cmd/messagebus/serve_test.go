@@ -434,7 +434,7 @@ func TestSubscribe_ThroughAServer(t *testing.T) {
 // A publish whose answer is lost may have been stored, and says so.
 func TestPublish_ThroughAServerThatBreaksOff(t *testing.T) {
 	t.Parallel()
-	listener, err := listen(t.Context(), "127.0.0.1:0")
+	listener, err := listen(t.Context(), "127.0.0.1:0", environ{}.lookup)
 	if err != nil {
 		t.Fatal(err)
 	}

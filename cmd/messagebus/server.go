@@ -32,6 +32,9 @@ type server struct {
 }
 
 func newServer(listener net.Listener, h http.Handler, log *slog.Logger) *server {
+	if listener.Addr().Network() == "unix" {
+		h = fromHere(h)
+	}
 	return &server{
 		http: &http.Server{
 			Handler:           timedBodies(h),
@@ -45,8 +48,25 @@ func newServer(listener net.Listener, h http.Handler, log *slog.Logger) *server 
 	}
 }
 
+// serve serves until the listener is closed.
+func (s *server) serve() error {
+	if s.http.TLSConfig != nil {
+		return s.http.ServeTLS(s.listener, "", "")
+	}
+	return s.http.Serve(s.listener)
+}
+
+// fromHere lets a request that came over a Unix socket, which has no address,
+// count as one of this machine: its file says who may connect.
+func fromHere(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.RemoteAddr = "127.0.0.1:0"
+		next.ServeHTTP(w, r)
+	})
+}
+
 // newAdminServer returns a server whose answers that go on end when it stops.
-func newAdminServer(listener net.Listener, a *admin, log *slog.Logger) *server {
+func newAdminServer(listener net.Listener, a http.Handler, log *slog.Logger) *server {
 	s := newServer(listener, a, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	s.http.BaseContext = func(net.Listener) context.Context { return ctx }
@@ -56,7 +76,7 @@ func newAdminServer(listener net.Listener, a *admin, log *slog.Logger) *server {
 
 // withBus runs serve with a bus on a store and its HTTP side, and ends both
 // after it.
-func withBus(store string, busOptions *bus.Options, httpOptions *transport.Options, serve func(*bus.Bus, *transport.Handler) error) error {
+func withBus(store string, busOptions *bus.Options, httpOptions *transport.Options, patience time.Duration, serve func(*bus.Bus, *transport.Handler) error) error {
 	b, err := openStore(store, busOptions)
 	if err != nil {
 		return err
@@ -66,29 +86,19 @@ func withBus(store string, busOptions *bus.Options, httpOptions *transport.Optio
 		return errors.Join(asUsage(err), b.Close())
 	}
 	err = serve(b, messages)
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	return errors.Join(err, messages.Shutdown(ctx), b.Close())
 }
 
-// listen listens on a TCP address.
-func listen(ctx context.Context, address string) (net.Listener, error) {
-	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("cannot listen on %s: %w", address, err)
-	}
-	return listener, nil
-}
-
 // runServers serves until ctx is done or a server fails, and then stops in
 // order: no new connections, held requests are answered, the others end.
-func runServers(ctx context.Context, log *slog.Logger, messages *transport.Handler, servers ...*server) error {
+func runServers(ctx context.Context, log *slog.Logger, messages *transport.Handler, patience time.Duration, servers ...*server) error {
 	failed := make(chan error, len(servers))
 	var running sync.WaitGroup
 	for _, s := range servers {
 		running.Go(func() {
-			err := s.http.Serve(s.listener)
+			err := s.serve()
 			if !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 				failed <- fmt.Errorf("serving on %s: %w", s.listener.Addr(), err)
 			}
@@ -100,13 +110,13 @@ func runServers(ctx context.Context, log *slog.Logger, messages *transport.Handl
 		log.Info("stopping")
 	case err = <-failed:
 	}
-	stopServers(log, messages, servers)
+	stopServers(log, messages, patience, servers)
 	running.Wait()
 	return err
 }
 
-func stopServers(log *slog.Logger, messages *transport.Handler, servers []*server) {
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+func stopServers(log *slog.Logger, messages *transport.Handler, patience time.Duration, servers []*server) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	for _, s := range servers {
 		_ = s.listener.Close() // fails only where it is closed
@@ -115,7 +125,7 @@ func stopServers(log *slog.Logger, messages *transport.Handler, servers []*serve
 		log.Warn("some held requests were not answered", "error", err)
 	}
 	for _, s := range servers {
-		if err := s.http.Shutdown(ctx); err != nil {
+		if err := s.http.Shutdown(ctx); err != nil && !errors.Is(err, net.ErrClosed) { // the listener is, and may be closed again
 			log.Warn("some connections were cut", "error", err)
 			_ = s.http.Close() // they are of no use any more
 		}

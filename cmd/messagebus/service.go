@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/messagebus-go/messagebus/bus"
+	"github.com/messagebus-go/messagebus/cmd/messagebus/internal/strictjson"
 )
 
 // A service does the work of the commands that end: here on a store, or
@@ -44,16 +45,16 @@ const (
 // parsePublication reads the body of POST /publish.
 func parsePublication(body []byte) (*publication, error) {
 	p := &publication{}
-	err := members{
-		"channel":          into(&p.Channel, decodeString),
-		"data":             into(&p.Data, func(raw json.RawMessage) (json.RawMessage, error) { return raw, nil }),
-		"user_ids":         into(&p.UserIDs, decodeIDs),
-		"group_ids":        into(&p.GroupIDs, decodeIDs),
-		"client_ids":       into(&p.ClientIDs, decodeStrings),
-		"site":             orNull(&p.Site, decodeString),
-		"max_backlog_size": orNull(&p.MaxBacklogSize, decodeCount(maxBacklogSize)),
-		"max_backlog_age":  orNull(&p.MaxBacklogAge, decodeCount(maxBacklogAge)),
-	}.decode(body)
+	err := strictjson.Members{
+		"channel":          strictjson.Into(&p.Channel, strictjson.String),
+		"data":             strictjson.Into(&p.Data, func(raw json.RawMessage) (json.RawMessage, error) { return raw, nil }),
+		"user_ids":         strictjson.Into(&p.UserIDs, strictjson.IDs),
+		"group_ids":        strictjson.Into(&p.GroupIDs, strictjson.IDs),
+		"client_ids":       strictjson.Into(&p.ClientIDs, strictjson.Strings),
+		"site":             strictjson.OrNull(&p.Site, strictjson.String),
+		"max_backlog_size": strictjson.OrNull(&p.MaxBacklogSize, strictjson.Count(maxBacklogSize)),
+		"max_backlog_age":  strictjson.OrNull(&p.MaxBacklogAge, strictjson.Count(maxBacklogAge)),
+	}.Decode(body)
 	switch {
 	case err != nil:
 		return nil, err

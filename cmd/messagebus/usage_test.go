@@ -15,7 +15,7 @@ func TestRun_RefusesWrongUsageInOneLine(t *testing.T) {
 		args []string
 		says string
 	}{
-		{[]string{"nosuch"}, `there is no command "nosuch"; there are: backlog, cache, completion, demo`},
+		{[]string{"nosuch"}, `there is no command "nosuch"; there are: backlog, cache, completion, config, demo`},
 		{[]string{"help", "nosuch"}, `there is no command "nosuch"`},
 		{[]string{"help", "serve", "x"}, `there is no command "x"`},
 		{[]string{"completion", "nosuch"}, `"nosuch"; it is for: bash, fish, powershell, zsh`},
@@ -39,7 +39,7 @@ func TestRun_RefusesWrongUsageInOneLine(t *testing.T) {
 		{[]string{"serve", "--max-global-backlog-size", "0"}, "1 or more"},
 		{[]string{"serve", "--max-backlog-age", "5ms"}, "1s or more"},
 		{[]string{"serve", "--clear-every", "0"}, "1 or more"},
-		{[]string{"serve", "--identity", "cookie"}, "none, or header"},
+		{[]string{"serve", "--identity", "cookie"}, "none, header, jwt or forward"},
 		{[]string{"serve", "--trusted-proxies", "10.0.0.0/99"}, `"10.0.0.0/99" is no network`},
 		{[]string{"serve", "--trusted-proxies", ""}, "is no network"},
 		{[]string{"serve", "--header", "NoColon"}, "it must be 'Name: value'"},

@@ -20,7 +20,8 @@ const me = new Identity();
 const presence = new Presence();
 const wire = new Wire();
 // People watch the connection come back here, so it is tried more often than an application would.
-const client = createClient({ timing: { maxPollInterval: 4_000 } });
+// All tabs of a browser use one connection.
+const client = createClient({ share: true, autoStart: false, timing: { maxPollInterval: 4_000 } });
 
 /** Rooms by name: { name, title, log, unread, button }. */
 const rooms = new Map();
@@ -83,7 +84,7 @@ function addRoom(name) {
   byId('logs').append(log.element);
   byId('rooms').append(element('li', {}, button));
   button.addEventListener('click', () => enter(room));
-  client.subscribe(roomChannel(name), (data, message) => hear(room, data, message), { from: { last: history } });
+  client.subscribe(roomChannel(name), { from: { last: history } }, (message) => hear(room, message.data, message));
   return room;
 }
 
@@ -112,11 +113,11 @@ function watchPresence(room) {
   leavePresence();
   presence.clear();
   showPeople();
-  leavePresence = client.subscribe(presenceChannel(room.name), (data, message) => {
-    wire.show(message, data.at > arrived);
-    presence.take(data);
+  leavePresence = client.subscribe(presenceChannel(room.name), { from: { last: 100 } }, (message) => {
+    wire.show(message, message.data.at > arrived);
+    presence.take(message.data);
     showPeople();
-  }, { from: { last: 100 } });
+  });
   if (client.status !== 'stopped') void mention('here', room.name);
 }
 
@@ -174,6 +175,7 @@ const states = {
   connecting: ['connecting', 'Connecting'],
   connected: ['live', 'Live'],
   retrying: ['reconnecting', 'Reconnecting'],
+  away: ['offline', 'Away'],
 };
 
 const lost = {
@@ -350,10 +352,10 @@ function watchClient() {
     room?.log.notice(gap.reason === 'reset' ? 'The server began anew here' : 'Something may be missing here');
     if (room === current) toEnd();
   });
-  client.subscribe(roomsChannel, (data, message) => {
-    wire.show(message, data.at > arrived);
-    if (rooms.size < mostRooms) addRoom(data.room);
-  }, { from: { last: mostRooms } });
+  client.subscribe(roomsChannel, { from: { last: mostRooms } }, (message) => {
+    wire.show(message, message.data.at > arrived);
+    if (rooms.size < mostRooms) addRoom(message.data.room);
+  });
 }
 
 async function begin() {

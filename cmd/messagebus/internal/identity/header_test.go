@@ -1,4 +1,4 @@
-package main
+package identity
 
 import (
 	"net/http"
@@ -7,16 +7,17 @@ import (
 	"testing"
 
 	"github.com/messagebus-go/messagebus/bus"
+	"github.com/messagebus-go/messagebus/cmd/messagebus/internal/strictjson"
 	"github.com/messagebus-go/messagebus/transport"
 )
 
-func TestIdentify_BelievesTrustedProxiesOnly(t *testing.T) {
+func TestHeader_BelievesTrustedProxiesOnly(t *testing.T) {
 	t.Parallel()
 	const good = `{"user":5,"groups":[1,"staff"],"site":"a"}`
-	defaults := prefixes{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	defaults := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 	tests := []struct {
 		name    string
-		trusted prefixes
+		trusted []netip.Prefix
 		remote  string
 		values  []string
 		status  int // 0: accepted
@@ -31,9 +32,9 @@ func TestIdentify_BelievesTrustedProxiesOnly(t *testing.T) {
 		{"other address, malformed", defaults, "10.0.0.1:1", []string{"{"}, 403},
 		{"other address, empty", defaults, "10.0.0.1:1", []string{""}, 403},
 		{"other address, anonymous", defaults, "10.0.0.1:1", nil, 0},
-		{"own network", prefixes{netip.MustParsePrefix("10.0.0.0/8")}, "10.9.9.9:1", []string{good}, 0},
-		{"own network without loopback", prefixes{netip.MustParsePrefix("10.0.0.0/8")}, "127.0.0.1:1", []string{good}, 403},
-		{"zone", prefixes{netip.MustParsePrefix("fe80::/10")}, "[fe80::1%eth0]:1", []string{good}, 0},
+		{"own network", []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, "10.9.9.9:1", []string{good}, 0},
+		{"own network without loopback", []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, "127.0.0.1:1", []string{good}, 403},
+		{"zone", []netip.Prefix{netip.MustParsePrefix("fe80::/10")}, "[fe80::1%eth0]:1", []string{good}, 0},
 		{"Unix socket", defaults, "@", []string{good}, 403},
 		{"no address", defaults, "", []string{good}, 403},
 		{"name", defaults, "localhost:1", []string{good}, 403},
@@ -46,9 +47,9 @@ func TestIdentify_BelievesTrustedProxiesOnly(t *testing.T) {
 			t.Parallel()
 			r := &http.Request{RemoteAddr: test.remote, Header: http.Header{}}
 			for _, value := range test.values {
-				r.Header.Add(identityHeader, value) //nolint:canonicalheader // written as it is documented
+				r.Header.Add(HeaderName, value) //nolint:canonicalheader // written as it is documented
 			}
-			id, err := proxyIdentity{test.trusted}.identify(r)
+			id, err := Header{test.trusted}.Identify(r)
 			status := 0
 			if err != nil {
 				status = err.(interface{ StatusCode() int }).StatusCode()
@@ -63,7 +64,7 @@ func TestIdentify_BelievesTrustedProxiesOnly(t *testing.T) {
 	}
 }
 
-func TestParseIdentity(t *testing.T) {
+func TestParse(t *testing.T) {
 	t.Parallel()
 	good := []struct {
 		value string
@@ -78,13 +79,13 @@ func TestParseIdentity(t *testing.T) {
 		{`{"groups":[1,"1","staff"]}`, transport.Identity{GroupIDs: []bus.ID{bus.IntID(1), bus.StringID("1"), bus.StringID("staff")}}},
 	}
 	for _, test := range good {
-		got, err := parseIdentity(test.value)
+		got, err := Parse([]byte(test.value))
 		if err != nil || got.UserID != test.want.UserID || got.Site != test.want.Site || !slices.Equal(got.GroupIDs, test.want.GroupIDs) {
 			t.Errorf("%s: %+v, %v; want %+v", test.value, got, err, test.want)
 		}
 	}
 	for _, bad := range badIdentities {
-		if got, err := parseIdentity(bad); err == nil {
+		if got, err := Parse([]byte(bad)); err == nil {
 			t.Errorf("%q is accepted as %+v", bad, got)
 		}
 	}
@@ -95,18 +96,20 @@ var badIdentities = []string{
 	`{"user":1.5}`, `{"user":5.0}`, `{"user":1e3}`, `{"user":true}`, `{"user":{}}`, `{"user":[]}`, `{"user":9223372036854775808}`,
 	`{"user":5,"user":6}`, `{"User":5}`, `{"admin":true}`, `{"user":5,"role":"x"}`, `{"":1}`,
 	`{"groups":1}`, `{"groups":"staff"}`, `{"groups":[null]}`, `{"groups":[[1]]}`, `{"groups":[1.0]}`, `{"groups":{}}`,
+	`{"channels":null}`, `{"channels":"/a"}`, `{"channels":["a"]}`, `{"channels":[""]}`, `{"channels":[1]}`, `{"channels":["/a\n"]}`,
+	`{"expires":"x"}`, `{"expires":-1}`, `{"expires":1e300}`, `{"expires":[]}`,
 	`{"site":1}`, `{"site":"a$|$b"}`, `{"site":"$$123$$"}`, `{"site":"\u0000"}`,
 	`{"user":"\ud800"}`, "{\"user\":\"\xff\"}", `{"user":"\udc00\ud800"}`,
 }
 
 // Whatever is accepted names a user and groups that keep their JSON type.
-func FuzzParseIdentity(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	for _, bad := range badIdentities {
 		f.Add(bad)
 	}
 	f.Add(`{"user":5,"groups":[1,"staff"],"site":"a"}`)
 	f.Fuzz(func(t *testing.T, value string) {
-		id, err := parseIdentity(value)
+		id, err := Parse([]byte(value))
 		if err != nil {
 			return
 		}
@@ -118,7 +121,7 @@ func FuzzParseIdentity(f *testing.F) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if again, err := decodeID(raw); err != nil || again != one {
+			if again, err := strictjson.ID(raw); err != nil || again != one {
 				t.Errorf("%q: the id %v reads back as %v, %v", value, one, again, err)
 			}
 		}

@@ -1,0 +1,77 @@
+package identity
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	if left := leftGoroutines(); code == 0 && left != "" {
+		fmt.Fprintf(os.Stderr, "goroutines were left behind:\n%s\n", left)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// leftGoroutines waits a while for all goroutines but this one to end.
+func leftGoroutines() string {
+	retry := time.NewTicker(10 * time.Millisecond)
+	defer retry.Stop()
+	for attempt := 0; ; attempt++ {
+		buffer := make([]byte, 1<<20)
+		var left []string
+		for _, stack := range strings.Split(string(buffer[:runtime.Stack(buffer, true)]), "\n\n")[1:] {
+			if strings.Contains(stack, "messagebus") || strings.Contains(stack, "net/http") {
+				left = append(left, stack)
+			}
+		}
+		if len(left) == 0 || attempt == 300 {
+			return strings.Join(left, "\n\n")
+		}
+		<-retry.C
+	}
+}
+
+// request is one with headers, names and values in turn.
+func request(t *testing.T, headers ...string) *http.Request {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://example.com/message-bus/me/poll", nil)
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Add(headers[i], headers[i+1])
+	}
+	return r
+}
+
+// serving starts a server that answers with h.
+func serving(t *testing.T, h http.HandlerFunc) string {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// wantError checks how a request is refused.
+func wantError(t *testing.T, err error, status int) *Error {
+	t.Helper()
+	refusal, ok := errors.AsType[*Error](err)
+	if !ok || refusal.Status != status {
+		t.Errorf("the error is %v, want the status %d", err, status)
+		return &Error{}
+	}
+	if (refusal.Challenge != "") != (status == http.StatusUnauthorized) {
+		t.Errorf("status %d with the challenge %q", status, refusal.Challenge)
+	}
+	if (refusal.RetryAfter > 0) != (status == http.StatusServiceUnavailable) {
+		t.Errorf("status %d to be tried again after %v", status, refusal.RetryAfter)
+	}
+	return refusal
+}
