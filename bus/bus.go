@@ -170,6 +170,12 @@ func (b *Bus) SiteName() (name string, sited bool) { return b.site, b.sited }
 // Root returns the bus that b is a view of: the one without a site.
 func (b *Bus) Root() *Bus { return &Bus{core: b.core} }
 
+// MayComeLate reports whether publishers of the store need not wait for each
+// other: a message may then come after others with higher ids, and a page of the
+// backlog may lack one that is below its last. Message.Late marks those that are
+// delivered so.
+func (b *Bus) MayComeLate() bool { return b.core.traits.SettleHole > 0 }
+
 // Close ends every subscription with ErrClosed, waits until the bus's last
 // goroutine is gone, callbacks of SubscribeFunc included, and closes the
 // backend. It must not be called from such a callback. Its error tells of

@@ -16,6 +16,7 @@ type digest struct {
 	gaps     gapReport
 	spots    []spot // where the client stands then
 	more     bool   // it would have become too long
+	loose    bool   // what was read is remembered: the pages may lack what is below their last
 }
 
 // A piece is one message of a digest.
@@ -31,7 +32,8 @@ type spot struct {
 	delivered bool          // there are messages for the client
 	withheld  int64         // the newest message withheld since the last one delivered; 0: none
 	hidden    bool          // something was withheld, or could not be read
-	read      []ids         // the newest messages of the page, ascending
+	began     int64         // of a first read: what is up to this id was not asked for
+	read      []ids         // on a loose store: the newest messages of the page, ascending
 	full      bool          // it held more before them
 }
 
@@ -39,7 +41,7 @@ type spot struct {
 func (d *digest) add(channel string, page *bus.Page, allows func(*bus.Message) bool, limit int) *spot {
 	d.spots = append(d.spots, spot{})
 	at := &d.spots[len(d.spots)-1]
-	at.full = len(page.Messages) > maxRemembered
+	at.full = d.loose && len(page.Messages) > maxRemembered
 	newest := int64(0)
 	for i := range page.Messages {
 		m := &page.Messages[i]
@@ -48,7 +50,7 @@ func (d *digest) add(channel string, page *bus.Page, allows func(*bus.Message) b
 			at.stopBefore(page.Messages, i)
 			return at
 		}
-		if len(page.Messages)-i <= maxRemembered {
+		if d.loose && len(page.Messages)-i <= maxRemembered {
 			at.read = append(at.read, ids{m.ID, m.GlobalID})
 		}
 		if !allows(m) {
@@ -114,7 +116,7 @@ func (h *Handler) tell(d *digest, page *bus.Page, to *recipient) {
 
 // firstDigest is the answer to a query, as far as the backlog goes.
 func (h *Handler) firstDigest(q *query, pages map[string]bus.Page, to *recipient) *digest {
-	d := &digest{spots: make([]spot, 0, len(q.asks))}
+	d := &digest{spots: make([]spot, 0, len(q.asks)), loose: h.loose}
 	for _, a := range q.asks {
 		page := pages[a.channel]
 		told := !a.fromNow && a.last == announce
@@ -127,6 +129,7 @@ func (h *Handler) firstDigest(q *query, pages map[string]bus.Page, to *recipient
 			h.tell(d, &page, to)
 		}
 		at := d.add(a.channel, &page, h.chooser(a.channel, to), 0)
+		at.began = a.began(ahead, at)
 		if told || at.hidden {
 			d.status.add(a.channel, page.LastID)
 			at.withheld = 0

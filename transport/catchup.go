@@ -101,7 +101,7 @@ func (h *Handler) digestOf(c *client, t *task, pages map[string]bus.Page) *diges
 	if c.encoder.ordered() {
 		most, end = 0, commonEnd(pages, most)
 	}
-	d := &digest{spots: make([]spot, 0, len(t.subs))}
+	d := &digest{spots: make([]spot, 0, len(t.subs)), loose: h.loose}
 	for _, s := range t.subs {
 		page := pages[s.channel]
 		if most > 0 && len(d.messages) >= most || !cutAfter(&page, end) {
@@ -152,14 +152,12 @@ func (c *client) toRead() task {
 func (c *client) resume(d *digest, t task) {
 	lead := c.encoder.again(d, t.newest)
 	c.mu.Lock()
-	switch {
-	case c.version != t.version && c.state == reading:
-		c.fallBehind()
-	case c.version == t.version:
-		c.settle(d, t.subs, lead)
-		if len(lead) > 0 && c.encoder.single() {
-			c.end(Answered)
-		}
+	if c.version != t.version {
+		d, t.subs, lead = &digest{more: true}, nil, nil
+	}
+	c.settle(d, t.subs, lead)
+	if len(lead) > 0 && c.encoder.single() {
+		c.end(Answered)
 	}
 	wake := c.needsWake()
 	c.mu.Unlock()

@@ -42,6 +42,7 @@ type client struct {
 	writing bool     // bytes are on their way; nobody else may write
 	dirty   bool     // somebody was told that there is something to write
 	begun   bool     // the first read is over
+	again   bool     // reading: what is read now is not enough
 	slow    bool     // more came than may wait
 	retired bool     // nobody finds it any more
 	epoch   string   // of the store, at the last read
@@ -76,7 +77,8 @@ type subscription struct {
 	sent            *bus.Position // up to what was handed to the connection; nil before the first read
 	seenID, seenGID int64         // up to what was queued or withheld
 	withheld        int64         // the newest message offered and withheld since the last one queued; 0: none
-	read            *memory       // what was read from the backlog
+	began           int64         // what is up to this id was not asked for
+	read            *memory       // what was read from the backlog, on a loose store
 	waiting         bool          // skipWithheld's own: messages of it are queued
 
 	// With a link, where channels come and go while others are live.
@@ -150,7 +152,7 @@ func (c *client) follow(it queued) bool {
 			s.seenID, s.seenGID = f.id, f.gid
 		}
 		return false
-	case f.gid <= s.seenGID && !f.late:
+	case f.gid <= s.seenGID && !s.mayLack(f):
 		return false // was read from the backlog
 	case f.gid <= max(s.seenGID, s.read.newest().gid):
 		return c.followLate(it)
@@ -186,14 +188,18 @@ func (c *client) enqueue(it queued) bool {
 	return true
 }
 
-// fallBehind drops what is queued: the backlog has it. c.mu must be held. It
-// returns true: there is something to do for c.
+// fallBehind drops what is queued: the backlog has it. A read that is under way
+// is ended first: two at a time would bring the same twice. c.mu must be held.
+// It returns true: there is something to do for c.
 func (c *client) fallBehind() bool {
-	if c.state == upToDate {
+	if c.state == reading {
+		c.again = true
+	} else {
 		c.skipWithheld()
+		c.state = behind
 	}
 	live := c.queue
-	c.state, c.queue, c.waiting = behind, nil, 0
+	c.queue, c.waiting = nil, 0
 	for _, it := range live {
 		c.keepLate(it)
 	}
@@ -201,13 +207,16 @@ func (c *client) fallBehind() bool {
 }
 
 // skipWithheld moves what was sent past messages that were withheld since, so
-// that they are not read in vain. c must be up to date, and c.mu held.
+// that they are not read in vain. c.mu must be held.
 func (c *client) skipWithheld() {
+	if c.state != upToDate {
+		return
+	}
 	for _, it := range c.queue {
 		it.sub.waiting = true
 	}
 	for _, s := range c.subs {
-		if p := s.passed(); p != nil && p.place != nil && !s.waiting && s.sent != nil {
+		if p := s.passed(); p != nil && p.place != nil && !s.waiting && s.sent != nil && p.gid > s.readTo() {
 			s.sent = p.place
 			if p.gid > s.seenGID {
 				s.withheld = p.id
@@ -273,9 +282,9 @@ func (c *client) settle(d *digest, subs []*subscription, lead [][]byte) {
 	live := c.queue
 	c.queue, c.waiting = nil, 0
 	switch {
-	case d.more:
-		c.state = behind
-	case c.state == reading:
+	case d.more || c.again:
+		c.state, c.again = behind, false
+	default:
 		c.state = upToDate
 		for _, it := range live {
 			if c.state == upToDate {
@@ -301,8 +310,11 @@ func (c *client) stand(d *digest, subs []*subscription) {
 	}
 	for i, at := range d.spots {
 		s := subs[i]
-		if at.place != nil && at.place.Epoch() != c.epoch {
-			s.read = nil
+		switch {
+		case s.sent == nil:
+			s.began = at.began
+		case at.place != nil && s.wentBack(at.place):
+			s.began, s.read = 0, nil
 		}
 		s.read = s.read.add(at.read, at.full)
 		if at.place == nil {
@@ -314,4 +326,10 @@ func (c *client) stand(d *digest, subs []*subscription) {
 		}
 		c.epoch = at.place.Epoch()
 	}
+}
+
+// wentBack reports whether a read has ended in another life of the store than
+// the one before.
+func (s *subscription) wentBack(place *bus.Position) bool {
+	return place.Epoch() != s.sent.Epoch() || place.GlobalID() < s.sent.GlobalID()
 }

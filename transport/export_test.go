@@ -22,3 +22,12 @@ func ParseForm(form string) (map[string]any, error) {
 	err := readForm(form, t.add)
 	return t, err
 }
+
+// Interrupt makes every client read the backlog, as after a gap of the feed.
+func (h *Handler) Interrupt() {
+	h.table.everyone(func(s *subscription) {
+		if s.client.interrupt() {
+			s.client.wake()
+		}
+	})
+}

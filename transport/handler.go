@@ -17,6 +17,7 @@ import (
 // and end it with Shutdown. All methods are safe for concurrent use.
 type Handler struct {
 	bus      *bus.Bus
+	loose    bool // a message may come after others with higher ids
 	options  Options
 	prefixes []string // of the paths that are ours
 	origins  []origin
@@ -55,7 +56,7 @@ func NewHandler(b *bus.Bus, opts *Options) (*Handler, error) {
 		return nil, err
 	}
 	h := &Handler{
-		bus: b, options: options, prefixes: prefixesOf(options.BasePath), origins: origins,
+		bus: b, loose: b.MayComeLate(), options: options, prefixes: prefixesOf(options.BasePath), origins: origins,
 		table: newTable(), clients: newClients(options.Limits.MaxHeld), deadlines: newDeadlines(),
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())

@@ -7,19 +7,20 @@ import (
 	"github.com/messagebus-go/messagebus/bus"
 )
 
-// On a store whose publishers need not wait for each other, a message may come
-// after others with higher ids. It is delivered all the same, once: to those
-// who have not read it from the backlog. So a client remembers what it has read
-// there; and what came late is not dropped with the rest of a queue, because
-// the backlog is read from beyond it.
+// On a loose store, whose publishers need not wait for each other, a message may
+// come after others with higher ids, and after a read that has found those. It is
+// delivered all the same, once: to those who have not read it from the backlog. So
+// a client remembers what it has read there; and what came late is not dropped with
+// the rest of a queue where the backlog is read from beyond it.
 
 const (
-	maxRemembered = 128
+	maxRemembered = 512
 	maxKept       = 256
 )
 
-// A memory is which messages of a channel a client has read from the backlog,
-// the newest of them, ascending. nil: none.
+// A memory is which messages of a channel a client has, beyond what its position
+// says: the newest that it has read from the backlog, and those that came late.
+// Ascending; nil: none.
 type memory struct {
 	read []ids
 	full bool // there were more before them
@@ -27,15 +28,23 @@ type memory struct {
 
 type ids struct{ id, gid int64 }
 
-// add remembers what a read has found.
+func byGlobalID(a, b ids) int { return cmp.Compare(a.gid, b.gid) }
+
+// add remembers more of them. What was read may lie below what is remembered:
+// a hole that has been filled.
 func (r *memory) add(read []ids, full bool) *memory {
 	if len(read) == 0 {
 		return r
 	}
-	if r == nil || r.newest().gid >= read[0].gid {
+	if r == nil {
 		r = &memory{}
 	}
+	ascending := r.newest().gid < read[0].gid
 	r.read = append(r.read, read...)
+	if !ascending {
+		slices.SortFunc(r.read, byGlobalID)
+		r.read = slices.Compact(r.read)
+	}
 	over := len(r.read) - maxRemembered
 	if over > 0 {
 		r.read = append(r.read[:0], r.read[over:]...)
@@ -44,20 +53,20 @@ func (r *memory) add(read []ids, full bool) *memory {
 	return r
 }
 
-// newest is the last message that was read.
+// newest is the last message that is remembered.
 func (r *memory) newest() ids {
-	if r == nil {
+	if r == nil || len(r.read) == 0 {
 		return ids{}
 	}
 	return r.read[len(r.read)-1]
 }
 
-// has reports whether a message was read, or may have been.
+// has reports whether the client has a message, or may have it.
 func (r *memory) has(gid int64) bool {
 	if r == nil {
 		return false
 	}
-	_, found := slices.BinarySearchFunc(r.read, gid, func(m ids, gid int64) int { return cmp.Compare(m.gid, gid) })
+	_, found := slices.BinarySearchFunc(r.read, ids{gid: gid}, byGlobalID)
 	return found || r.full && gid < r.read[0].gid
 }
 
@@ -78,7 +87,7 @@ func (c *client) followLate(it queued) bool {
 	}
 	it.late = true
 	if !c.enqueue(it) {
-		c.keep(it)
+		c.keepLate(it)
 	}
 	if c.encoder.single() {
 		c.end(Answered)
@@ -90,18 +99,31 @@ func (c *client) mayHave(it queued) bool {
 	return !it.frame.skip && !it.refused && it.frame.audience.allows(&c.recipient)
 }
 
-// keepLate is for a client whose queue is dropped or not in use: true: the
-// backlog will not be read from before it. c.mu must be held.
+// keepLate is for a client whose queue is dropped or not in use; true: it is
+// kept, because the backlog will not be read from before it. c.mu must be held.
 func (c *client) keepLate(it queued) bool {
 	s := it.sub
-	if !it.late {
-		if !it.frame.late || s.sent == nil || it.frame.gid > s.sent.GlobalID() || s.read.has(it.frame.gid) || !c.mayHave(it) {
-			return false
-		}
-		it.late = true
+	if s.sent == nil || it.frame.gid > s.readTo() {
+		return false
 	}
+	if !it.late && !c.lacks(it) {
+		return false
+	}
+	it.late = true
 	c.keep(it)
 	return true
+}
+
+// lacks reports whether a message that the backlog will not be read from before
+// never came. c.mu must be held.
+func (c *client) lacks(it queued) bool {
+	return it.sub.mayLack(it.frame) && !it.sub.read.has(it.frame.gid) && c.mayHave(it)
+}
+
+// mayLack reports whether a read that went past a message may have missed it.
+// Where messages may come late, ids of a channel are global ids.
+func (s *subscription) mayLack(f *frame) bool {
+	return f.late || s.client.h.loose && f.gid > s.began
 }
 
 // keep has a late message written before anything else. More than so many are
@@ -119,7 +141,7 @@ func (c *client) takeKept(b *batch) {
 			break
 		}
 		if !it.sub.gone {
-			b.parts = append(b.parts, c.encoder.late(it.frame, it.sub.stands()))
+			c.sendLate(b, it)
 		}
 	}
 	c.kept = nil
@@ -128,5 +150,31 @@ func (c *client) takeKept(b *batch) {
 	}
 }
 
+// sendLate hands over a late message. The backlog may yet be read from before it.
+// c.mu must be held.
+func (c *client) sendLate(b *batch, it queued) {
+	s, f := it.sub, it.frame
+	b.parts = append(b.parts, c.encoder.late(f, s.stands()))
+	if f.gid > s.readTo() {
+		s.read = s.read.add([]ids{{f.id, f.gid}}, false)
+	}
+}
+
 // stands is the id up to which the client has the channel.
 func (s *subscription) stands() int64 { return max(s.sent.ID(), s.read.newest().id) }
+
+// readTo is the global id after which the backlog will be read. The position
+// itself stands at what was settled; what was read above that is not read again.
+func (s *subscription) readTo() int64 { return max(s.sent.GlobalID(), s.read.newest().gid) }
+
+// began is up to where a client that asks for a channel wants nothing of it.
+func (a ask) began(ahead bool, at *spot) int64 {
+	switch {
+	case ahead, a.fromNow, a.last == announce, a.last < announce && len(at.read) == 0:
+		return at.place.GlobalID()
+	case a.last < announce:
+		return at.read[0].gid - 1
+	default:
+		return a.last
+	}
+}

@@ -3,6 +3,7 @@ package transport_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -22,6 +23,7 @@ type looseStore struct {
 	mu    sync.Mutex // guards below
 	given int64
 	open  map[int64]driver.Message
+	vague bool             // it takes what is below a message that was committed for settled
 	rows  []driver.Message // committed, ascending
 	feeds map[*looseFeed]struct{}
 }
@@ -66,12 +68,12 @@ func (s *looseStore) Publish(_ context.Context, channel string, data []byte, _ d
 }
 
 // state: mu must be held. What is below a message that was committed is not
-// settled until it is, as where the store knows who is still at work.
+// settled until it is, where the store knows who is still at work.
 func (s *looseStore) state() driver.State {
 	state := driver.State{GlobalID: s.given, Epoch: "one"}
 	for _, m := range s.rows {
-		if m.ID == state.Settled+1 {
-			state.Settled++
+		if s.vague || m.ID == state.Settled+1 {
+			state.Settled = m.ID
 		}
 	}
 	return state
@@ -263,8 +265,79 @@ func TestLate_IsNotDroppedWithTheQueueOfASlowReader(t *testing.T) {
 	})
 }
 
-// Random publishers commit and announce when they like; clients that stay, at
-// any speed, get each message once.
+// The queue is full with what the backlog has, the late message too.
+func TestLate_ComesOnceWhereTheQueueIsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newLooseStore()
+		r := newRigOn(t, store, slowOptions(1000))
+		p := r.poll("me", "/a=0").head()
+		p.want(noMessages)
+		r.publish("/a", 1)
+		late := store.begin("/a", `"late"`, "null")
+		const n = 60
+		for i := 3; i <= n; i++ {
+			r.publish("/a", i)
+			if i == 5 {
+				store.commit(late)
+				store.announce(late)
+			}
+		}
+		seen := map[int]int{}
+		for len(seen) < n {
+			for _, m := range decode(t, p.part()) {
+				if m.Channel == "/a" {
+					seen[m.ID]++
+				}
+			}
+		}
+		if seen[2] != 1 {
+			t.Errorf("it came %d times", seen[2])
+		}
+	})
+}
+
+// Holes are filled one by one while all around them is read again and again.
+func TestLate_WhatFillsAHoleComesOnceWhateverIsReadAgain(t *testing.T) {
+	for _, vague := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) { fillHoles(t, vague) })
+	}
+}
+
+func fillHoles(t *testing.T, vague bool) {
+	store := newLooseStore()
+	store.vague = vague
+	r := newRigOn(t, store, nil)
+	var holes []int64
+	for i := range 3 {
+		holes = append(holes, store.begin("/a", fmt.Sprint(2*i+1), "null"))
+		r.publish("/a", 2*i+2)
+	}
+	p := r.poll("me", "/a=0").head()
+	p.want("[" + message(2, "/a", "2") + "," + message(4, "/a", "4") + "," + message(6, "/a", "6") + "]")
+	for _, hole := range []int64{holes[1], holes[2], holes[0]} {
+		store.commit(hole)
+		r.handler.Interrupt()
+		synctest.Wait()
+		store.announce(hole)
+		r.handler.Interrupt()
+		synctest.Wait()
+	}
+	r.publish("/a", 7)
+	seen := map[int]int{}
+	for seen[7] == 0 {
+		for _, m := range decode(t, p.part()) {
+			if m.Channel == "/a" {
+				seen[m.ID]++
+			}
+		}
+	}
+	if want := map[int]int{3: 1, 5: 1, 1: 1, 7: 1}; !maps.Equal(seen, want) {
+		t.Errorf("vague: %t: messages came so many times: %v, want %v", vague, seen, want)
+	}
+}
+
+// Random publishers commit and announce when they like, and the feed has gaps;
+// clients that stay, at any speed, get each message once.
 func TestLate_EachOnceWhateverTheCommitsDo(t *testing.T) {
 	for seed := range uint64(30) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -276,11 +349,26 @@ func TestLate_EachOnceWhateverTheCommitsDo(t *testing.T) {
 func playLoose(t *testing.T, seed uint64) {
 	random := rand.New(rand.NewPCG(seed, 1))
 	store := newLooseStore()
+	store.vague = seed%2 == 0
 	r := newRigOn(t, store, &transport.Options{
 		LongPoll: transport.LongPollOptions{Hold: time.Hour},
 		Limits:   transport.LimitOptions{MaxQueuedBytes: 1000 + random.IntN(20_000), WriteTimeout: time.Hour},
 	})
 	const each, publishers = 60, 3
+	gaps := time.NewTicker(time.Duration(1+random.IntN(500)) * time.Millisecond)
+	defer gaps.Stop()
+	over := make(chan struct{})
+	defer close(over)
+	go func() {
+		for {
+			select {
+			case <-gaps.C:
+				r.handler.Interrupt()
+			case <-over:
+				return
+			}
+		}
+	}()
 	var work sync.WaitGroup
 	for i, pause := range []time.Duration{0, time.Millisecond, 30 * time.Millisecond} {
 		p := r.poll(fmt.Sprint("client", i), "/a=0").head()

@@ -61,7 +61,7 @@ func (c *client) takeOne(b *batch, it queued) {
 	switch f := it.frame; {
 	case it.sub.gone:
 	case it.late:
-		b.parts = append(b.parts, c.encoder.late(f, it.sub.stands()))
+		c.sendLate(b, it)
 	default:
 		b.parts = append(b.parts, c.encode(f))
 		it.sub.sent = f.place
