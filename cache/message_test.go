@@ -18,7 +18,7 @@ func FuzzOperation(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		damagedOperation(append([]byte(`{"data":{"op":`), data...)) // must end
-		o, err := parseOperation(data) // must end
+		o, err := parseOperation(data)                              // must end
 		if !json.Valid(data) || !utf8.Valid(data) {
 			return // no message has it
 		}

@@ -39,36 +39,69 @@ func newTable[K Key, V any](maxEntries int) (table[K, V], error) {
 	if maxEntries == 0 {
 		return &mapTable[K, V]{entries: map[K]entry[V]{}}, nil
 	}
-	t := &lruTable[K, V]{}
+	t := &lruTable[K, V]{young: uint64(maxEntries / youngShare)}
 	var err error
-	t.lru, err = simplelru.NewLRU(maxEntries, func(key K, e entry[V]) { t.gone = pair[K, V]{key, e} })
+	t.lru, err = simplelru.NewLRU(maxEntries, func(key K, u used[V]) { t.gone = pair[K, V]{key, u.entry} })
 	return t, err
 }
 
-// lruTable holds the entries that were used last.
+// lruTable holds the entries that were used last. To note each use in order would
+// take the lock for itself at every read, and the memory of three entries. But an
+// entry is in no danger for as long as few others have come since it was put in
+// front: until then reads leave it where it is. So one that makes room may have been
+// used later than one that stays, by as many arrivals as an eighth of the table; in
+// a table of less than eight entries by none.
 type lruTable[K Key, V any] struct {
-	mu   sync.Mutex // guards below
-	lru  *simplelru.LRU[K, entry[V]]
-	gone pair[K, V] // what was removed last
+	young uint64 // as many arrivals do not make an entry old
+
+	mu       sync.RWMutex // guards below
+	lru      *simplelru.LRU[K, used[V]]
+	arrivals uint64     // how often something was put
+	gone     pair[K, V] // what was removed last
+}
+
+const youngShare = 8
+
+// used is an entry, and how many had arrived when it was put in front.
+type used[V any] struct {
+	entry[V]
+
+	at uint64
 }
 
 func (t *lruTable[K, V]) get(key K) (entry[V], bool) {
+	t.mu.RLock()
+	u, ok := t.lru.Peek(key)
+	old := t.arrivals-u.at >= t.young
+	t.mu.RUnlock()
+	if ok && old {
+		t.use(key)
+	}
+	return u.entry, ok
+}
+
+// use puts an entry in front.
+func (t *lruTable[K, V]) use(key K) {
 	t.mu.Lock()
-	e, ok := t.lru.Get(key)
-	t.mu.Unlock()
-	return e, ok
+	defer t.mu.Unlock()
+	if u, ok := t.lru.Peek(key); ok {
+		u.at = t.arrivals
+		t.lru.Add(key, u)
+	}
 }
 
 func (t *lruTable[K, V]) peek(key K) (entry[V], bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.lru.Peek(key)
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	u, ok := t.lru.Peek(key)
+	return u.entry, ok
 }
 
 func (t *lruTable[K, V]) put(key K, e entry[V]) (evicted pair[K, V], full bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	full = t.lru.Add(key, e)
+	t.arrivals++
+	full = t.lru.Add(key, used[V]{e, t.arrivals})
 	if full {
 		evicted = t.gone
 	}
@@ -91,18 +124,18 @@ func (t *lruTable[K, V]) clear() {
 }
 
 func (t *lruTable[K, V]) len() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.mu.RLock()
+	defer t.mu.RUnlock()
 	return t.lru.Len()
 }
 
 func (t *lruTable[K, V]) all() []pair[K, V] {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.mu.RLock()
+	defer t.mu.RUnlock()
 	pairs := make([]pair[K, V], 0, t.lru.Len())
 	for _, key := range t.lru.Keys() {
-		if e, ok := t.lru.Peek(key); ok {
-			pairs = append(pairs, pair[K, V]{key, e})
+		if u, ok := t.lru.Peek(key); ok {
+			pairs = append(pairs, pair[K, V]{key, u.entry})
 		}
 	}
 	return pairs
@@ -114,12 +147,12 @@ func (t *lruTable[K, V]) sweep(now int64) (gone []pair[K, V]) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for len(gone) < sweepSize {
-		key, e, ok := t.lru.GetOldest()
-		if !ok || !e.expired(now) {
+		key, u, ok := t.lru.GetOldest()
+		if !ok || !u.expired(now) {
 			break
 		}
 		t.lru.Remove(key)
-		gone = append(gone, pair[K, V]{key, e})
+		gone = append(gone, pair[K, V]{key, u.entry})
 	}
 	t.gone = pair[K, V]{}
 	return gone
