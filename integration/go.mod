@@ -5,9 +5,12 @@ go 1.26.0
 require (
 	github.com/chromedp/cdproto v0.159.0
 	github.com/chromedp/chromedp v0.23.0
+	github.com/coder/websocket v1.8.15
 	github.com/messagebus-go/messagebus/bus v0.0.0
+	github.com/messagebus-go/messagebus/httpclient v0.0.0
 	github.com/messagebus-go/messagebus/jsclient v0.0.0
 	github.com/messagebus-go/messagebus/transport v0.0.0
+	github.com/messagebus-go/messagebus/transport/ws v0.0.0
 )
 
 require (
@@ -78,6 +81,7 @@ require (
 
 replace (
 	github.com/messagebus-go/messagebus/bus => ../bus
+	github.com/messagebus-go/messagebus/httpclient => ../httpclient
 	github.com/messagebus-go/messagebus/jsclient => ../jsclient
 	github.com/messagebus-go/messagebus/transport => ../transport
 )
@@ -85,3 +89,5 @@ replace (
 replace github.com/messagebus-go/messagebus/bus/redisbus => ../bus/redisbus
 
 replace github.com/messagebus-go/messagebus/bus/pgbus => ../bus/pgbus
+
+replace github.com/messagebus-go/messagebus/transport/ws => ../transport/ws

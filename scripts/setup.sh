@@ -8,7 +8,7 @@
 #   js        to rebuild the browser client: Node and npm
 #   lint      to check the code: Go, shellcheck, golangci-lint
 #   servers   to test the stores: Redis, Postgres and PgBouncer
-#   test      all of it, a browser, Docker and the newest Postgres
+#   test      all of it, a browser, proxies, Docker and the newest Postgres
 #
 # Debian starts a server when it installs one. The tests use none of those: they start
 # their own, and need the programs alone.
@@ -86,6 +86,14 @@ need_servers() {
 		missing "postgres" "the tests start Postgres servers" postgresql
 	have pgbouncer || [[ -x /usr/sbin/pgbouncer ]] ||
 		missing "pgbouncer" "the tests put one in front of Postgres" pgbouncer
+}
+
+need_proxies() {
+	local name
+	for name in nginx haproxy; do
+		have "$name" || [[ -x /usr/sbin/$name ]] ||
+			missing "$name" "the documented settings of proxies are tested" "$name"
+	done
 }
 
 # A Docker that answers is enough. As root, scripts/docker.sh starts one where none
@@ -177,6 +185,7 @@ for subset in "$@"; do
 		need_compiler
 		need_browser
 		need_servers
+		need_proxies
 		need_docker
 		need_tool make "runs the project's commands"
 		need_tool curl "the README's commands are run as printed"

@@ -16,6 +16,7 @@ import (
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/cdproto/security"
 	"github.com/chromedp/chromedp"
 )
 
@@ -32,8 +33,9 @@ type Window struct {
 
 // Options are what a window pretends to be. Zero fields mean defaults.
 type Options struct {
-	Dark  bool
-	Phone bool // 390 by 844, with touch; else 1280 by 800
+	Dark      bool
+	Phone     bool // 390 by 844, with touch; else 1280 by 800
+	Untrusted bool // takes certificates of anybody
 }
 
 // Open opens a window. The name is for messages and file names.
@@ -57,6 +59,9 @@ func (b *Browser) Open(tb testing.TB, name string, opts Options) *Window {
 		viewport = chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile, chromedp.EmulateTouch)
 	}
 	w.Do(viewport, w.pretend(opts.Dark))
+	if opts.Untrusted {
+		w.Do(trustEverybody())
+	}
 	return w
 }
 
@@ -74,6 +79,13 @@ func (w *Window) pretend(dark bool) chromedp.Action[chromedp.Void] {
 		_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
 		})
+		return err
+	})
+}
+
+func trustEverybody() chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, security.SetIgnoreCertificateErrors, security.SetIgnoreCertificateErrorsParams{Ignore: true})
 		return err
 	})
 }
