@@ -5,7 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
-	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -46,8 +46,10 @@ var badAnswers = map[string]struct {
 		says:   "lacks a global_id",
 	},
 	"a negative id": {
-		answer: func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "["+messageOf("/a", -1, -1)+"]") },
-		says:   "an id below 0",
+		answer: func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, "["+messageOf("/a", -1, -1)+"]")
+		},
+		says: "an id below 0",
 	},
 	"a chunk without end": {
 		answer: func(w http.ResponseWriter, r *http.Request) {
@@ -197,7 +199,7 @@ func TestClient_PassesOverWhatItDidNotAskFor(t *testing.T) {
 func TestClient_CertificateThatIsWrongIsToldAndTriedAgain(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewUnstartedServer(http.NotFoundHandler())
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	server.StartTLS()
 	defer server.Close()
 	told := make(chan error, 10)

@@ -70,6 +70,15 @@ var rules = map[string]string{
 	"filter-panic-withholds": "a filter that panics withholds the message, and no more",
 	"undecodable-skipped":    "a stored message that cannot be decoded is skipped, counted and passed by a status",
 	"global-live":            "a held client of a site gets /global/ messages as they come",
+
+	// The client over HTTP.
+	"polls-with-dlp":          "a client that does not long poll says so, or the server would hold its request",
+	"base-path-kept":          "the path of the base URL stands before the requests; it takes no query",
+	"every-part-read":         "every whole message of an answer counts, however its bytes are split",
+	"only-200":                "messages of an answer with another status than 200 do not count",
+	"stop-ends-request":       "Stop ends the request, and no callback begins afterwards",
+	"changes-restart":         "a change of the subscriptions restarts the request that is held",
+	"subscription-has-its-id": "each subscription has a position of its own, and a callback that panics keeps nobody from a message",
 }
 
 // differences are the exceptions by recording and case.
