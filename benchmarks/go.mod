@@ -3,10 +3,14 @@ module github.com/messagebus-go/messagebus/benchmarks
 go 1.26.0
 
 require (
+	github.com/dgraph-io/ristretto/v2 v2.4.2
+	github.com/hashicorp/golang-lru/v2 v2.0.7
 	github.com/jackc/pgx/v5 v5.12.0
+	github.com/maypok86/otter/v2 v2.4.0
 	github.com/messagebus-go/messagebus/bus v0.0.0
 	github.com/messagebus-go/messagebus/bus/pgbus v0.0.0
 	github.com/messagebus-go/messagebus/bus/redisbus v0.0.0
+	github.com/messagebus-go/messagebus/cache v0.0.0
 	github.com/messagebus-go/messagebus/integration v0.0.0
 	github.com/messagebus-go/messagebus/transport v0.0.0
 	github.com/redis/go-redis/v9 v9.23.0
@@ -26,6 +30,7 @@ require (
 	github.com/distribution/reference v0.6.0 // indirect
 	github.com/docker/go-connections v0.8.2 // indirect
 	github.com/docker/go-units v0.5.0 // indirect
+	github.com/dustin/go-humanize v1.0.1 // indirect
 	github.com/ebitengine/purego v0.10.1 // indirect
 	github.com/felixge/httpsnoop v1.1.0 // indirect
 	github.com/go-logr/logr v1.4.3 // indirect
@@ -74,6 +79,7 @@ replace (
 	github.com/messagebus-go/messagebus/bus => ../bus
 	github.com/messagebus-go/messagebus/bus/pgbus => ../bus/pgbus
 	github.com/messagebus-go/messagebus/bus/redisbus => ../bus/redisbus
+	github.com/messagebus-go/messagebus/cache => ../cache
 	github.com/messagebus-go/messagebus/integration => ../integration
 	github.com/messagebus-go/messagebus/jsclient => ../jsclient
 	github.com/messagebus-go/messagebus/transport => ../transport

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/messagebus-go/messagebus/benchmarks/internal/measure"
+)
+
+// An experiment measures some figures, all of them in every run.
+type experiment struct {
+	name    string
+	figures []measure.Figure
+	// prepare returns what measures once, and says how large a run is to be.
+	prepare func(ctx context.Context, tb testing.TB, size scale) (run, error)
+}
+
+// A run returns one pair for each figure.
+type run func(ctx context.Context) ([]measure.Pair, error)
+
+// scale says how much is done in one run.
+type scale struct {
+	runs    int           // after one that does not count
+	slice   time.Duration // how long one side has its turn
+	turns   int           // of every side, within a run
+	timed   int           // messages whose way is timed
+	entries int           // whose memory is measured
+}
+
+var (
+	full  = scale{runs: 5, slice: 2 * time.Millisecond, turns: 100, timed: 1000, entries: 1_000_000}
+	quick = scale{runs: 1, slice: time.Millisecond, turns: 1, timed: 5, entries: 10_000}
+)
+
+// measure carries out an experiment. The first run does not count.
+func (e experiment) measure(ctx context.Context, tb testing.TB, size scale) ([]measure.Result, error) {
+	tb.Helper()
+	once, err := e.prepare(ctx, tb, size)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := once(ctx); err != nil {
+		return nil, err
+	}
+	pairs := make([][]measure.Pair, len(e.figures))
+	for range size.runs {
+		measured, err := once(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for f, p := range measured {
+			pairs[f] = append(pairs[f], p)
+		}
+	}
+	results := make([]measure.Result, len(e.figures))
+	for f, figure := range e.figures {
+		results[f] = figure.Result("cache", pairs[f])
+	}
+	return results, nil
+}

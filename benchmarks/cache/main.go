@@ -1,0 +1,119 @@
+// Command cache measures the distributed cache beside golang-lru, otter and
+// ristretto, which share nothing with other processes, beside what its parts cost
+// alone and, where it is installed, beside the Ruby gem:
+//
+//	go run ./benchmarks/cache
+//	go run ./benchmarks/cache --only '^get' --runs 3
+//
+// It starts a Redis server, and peers in processes of their own. All sides of a
+// comparison take turns in short slices within one run, so that a ratio holds on a
+// busy machine as well; every figure is the median of five runs. On a terminal it
+// prints a table, into a pipe JSON. It takes less than four minutes.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"regexp"
+	"testing"
+
+	"github.com/messagebus-go/messagebus/benchmarks/internal/measure"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if store := os.Getenv(peerVariable); store != "" {
+		exitOn(peer(ctx, store, os.Stdin, os.Stdout))
+		return
+	}
+	exitOn(program(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func exitOn(err error) {
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "cache:", err)
+		os.Exit(1)
+	}
+}
+
+// program measures what the arguments ask for.
+func program(ctx context.Context, args []string, out, progress *os.File) error {
+	flags := flag.NewFlagSet("cache", flag.ContinueOnError)
+	table := flags.Bool("table", isTerminal(out), "print a table and not JSON; the default on a terminal")
+	only := flags.String("only", "", "measure what matches this regular expression, as in get/parallel")
+	hasty := flags.Bool("quick", false, "do a little of everything, once; the figures mean nothing")
+	profile := flags.String("cpuprofile", "", "write a profile of this process to this file")
+	size := full
+	flags.IntVar(&size.runs, "runs", full.runs, "how many runs a median is of")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	wanted, err := regexp.Compile(*only)
+	if err != nil {
+		return fmt.Errorf("--only: %w", err)
+	}
+	if *hasty {
+		size = quick
+	}
+	stop, err := measure.Profile(*profile)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	found, err := measureAll(ctx, size, wanted, progress)
+	if err != nil {
+		return err
+	}
+	if *table {
+		return found.Print(out)
+	}
+	encoder := json.NewEncoder(out)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(found)
+}
+
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// measureAll carries out the experiments whose names are wanted.
+func measureAll(ctx context.Context, size scale, wanted *regexp.Regexp, progress io.Writer) (measure.Report, error) {
+	found := measure.Report{Machine: measure.Machine()}
+	for _, e := range experiments() {
+		if !wanted.MatchString(e.name) {
+			continue
+		}
+		fmt.Fprintln(progress, e.name)
+		var results []measure.Result
+		err := measure.Hosted(func(tb testing.TB) (err error) { // what it opens ends with it
+			results, err = e.measure(ctx, tb, size)
+			return err
+		})
+		switch {
+		case errors.Is(err, errNotRun):
+			found.NotRun = append(found.NotRun, err.Error())
+		case err != nil:
+			return found, fmt.Errorf("%s: %w", e.name, err)
+		}
+		found.Results = append(found.Results, results...)
+	}
+	return found, nil
+}
+
+// errNotRun is that of an experiment for which something is missing here.
+var errNotRun = errors.New("NOT RUN")
+
+func experiments() []experiment {
+	return []experiment{
+		getting("get/serial", false), getting("get/parallel", true), gettingInRuby(), allocating(),
+		setting(), applying(), applyingInRuby(), remembering(),
+	}
+}
