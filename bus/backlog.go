@@ -58,15 +58,17 @@ func (b *Bus) snapshot(ctx context.Context, ranges []driver.Range) (driver.Snaps
 	return b.backend.Read(ctx, ranges)
 }
 
-// page sorts the items of a stretch.
-func (part stretch) page() Page {
+// page sorts the items of a stretch. Nothing is logged for a reader that may ask as
+// often as it likes.
+func (c *core) page(part stretch) Page {
 	page := Page{LastID: part.lastID, Position: part.end, More: part.more, Messages: make([]Message, 0, len(part.items))}
 	for _, it := range part.items {
+		m, err := it.open(c.countUndecodable)
 		var gap *GapError
 		switch {
-		case it.message != nil:
-			page.Messages = append(page.Messages, *it.message)
-		case errors.As(it.err, &gap):
+		case err == nil:
+			page.Messages = append(page.Messages, m)
+		case errors.As(err, &gap):
 			page.Gap = gap
 		default:
 			page.Skipped++
@@ -133,14 +135,15 @@ func (b *Bus) GlobalBacklog(ctx context.Context, after int64) ([]Message, error)
 
 func (c *core) openAll(stored []driver.Message, state driver.State) ([]Message, error) {
 	messages := make([]Message, 0, len(stored))
+	mark := markOf(state)
 	var failures []error
-	for _, m := range stored {
-		it := c.open(m, markOf(state))
-		if it.err != nil {
-			failures = append(failures, it.err)
+	for _, stored := range stored {
+		m, err := newItem(stored, mark).open(c.traceUndecodable)
+		if err != nil {
+			failures = append(failures, err)
 			continue
 		}
-		messages = append(messages, *it.message)
+		messages = append(messages, m)
 	}
 	return messages, errors.Join(failures...)
 }

@@ -105,7 +105,7 @@ func (src source) stretch(from Position, found judgement, page driver.Page, stat
 		if i > 0 && src.lacksBetween(messages[i-1].GlobalID, stored.GlobalID, page) {
 			part.items = append(part.items, src.gap(messages[i-1].GlobalID, reasonOf(page.Loss), messages[i:], part.end))
 		}
-		part.items = append(part.items, src.open(stored, mark))
+		part.items = append(part.items, src.itemOf(stored, mark))
 	}
 	return part
 }
@@ -181,7 +181,7 @@ func upTo(messages []driver.Message, id int64) []driver.Message {
 
 // gap is the item that tells a reader at an id of a loss before messages or,
 // where there are none, before end.
-func (src source) gap(after int64, reason GapReason, messages []driver.Message, end Position) item {
+func (src source) gap(after int64, reason GapReason, messages []driver.Message, end Position) *item {
 	at := driver.Position{ID: end.id, GlobalID: end.seen}
 	if len(messages) > 0 {
 		at = driver.Position{ID: messages[0].ID - 1, GlobalID: messages[0].GlobalID - 1}
@@ -193,7 +193,7 @@ func (src source) gap(after int64, reason GapReason, messages []driver.Message, 
 	if !src.quiet {
 		src.core.traceGap(e)
 	}
-	return item{err: e, at: at, mark: end.mark}
+	return &item{err: e, at: at, mark: end.mark}
 }
 
 // repair brings every subscription forward to where the store stands: all
@@ -201,11 +201,11 @@ func (src source) gap(after int64, reason GapReason, messages []driver.Message, 
 // live, so that what is published meanwhile comes by the feed. It returns the
 // state of the store at the moment of the read.
 func (c *core) repair(ctx context.Context) (driver.State, error) {
-	c.hub.previous.forget()
-	audiences := c.hub.current()
-	ranges := make([]driver.Range, len(audiences))
-	for i, a := range audiences {
-		ranges[i] = a.subscriptions[0].asRange(a.from, maxPage)
+	c.hub.interrupted()
+	channels := c.hub.current()
+	ranges := make([]driver.Range, len(channels))
+	for i, l := range channels {
+		ranges[i] = l.subscriptions[0].asRange(l.from, maxPage)
 	}
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -214,13 +214,13 @@ func (c *core) repair(ctx context.Context) (driver.State, error) {
 		return driver.State{}, fmt.Errorf("read %d channels: %w", len(ranges), err)
 	}
 	missed := 0
-	for i, a := range audiences {
-		for _, s := range a.subscriptions {
+	for i, l := range channels {
+		for _, s := range l.subscriptions {
 			s.takeOver(snapshot.Pages[i], snapshot.State)
 		}
 		missed += len(snapshot.Pages[i].Messages)
 	}
-	c.traceRepair(len(audiences), missed)
+	c.traceRepair(len(channels), missed)
 	return snapshot.State, nil
 }
 
@@ -240,7 +240,7 @@ func (s *Subscription) takeOver(page driver.Page, state driver.State) {
 		return
 	}
 	part := s.stretch(s.tail, found, page, state)
-	part.items = slices.DeleteFunc(part.items, func(it item) bool { return it.message != nil && s.hasRead(it) })
+	part.items = slices.DeleteFunc(part.items, func(it *item) bool { return it.isMessage() && s.hasRead(it) })
 	s.remember(part)
 	for _, it := range part.items {
 		if !s.behind {
@@ -265,39 +265,42 @@ func (p Position) within(page driver.Page) driver.Page {
 	return page
 }
 
-// audience is the subscriptions to one channel that are up to date with the
+// listening is the subscriptions to one channel that are up to date with the
 // feed, and the earliest position of any.
-type audience struct {
+type listening struct {
 	from          Position
 	subscriptions []*Subscription
 }
 
-// current returns the audiences of all channels. The other subscriptions, and
-// those to everything, will read by themselves.
-func (h *hub) current() []audience {
+// current returns those of all channels. The other subscriptions, and those to
+// everything, will read by themselves.
+func (h *hub) current() []listening {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	for _, s := range h.all {
 		s.interrupt()
 	}
-	audiences := make([]audience, 0, len(h.channels))
-	for _, list := range h.channels {
-		a := audience{}
-		for _, s := range list {
-			at, ok := s.upToDate()
-			if !ok {
-				continue
-			}
-			if len(a.subscriptions) == 0 || at.after() < a.from.after() {
-				a.from = at
-			}
-			a.subscriptions = append(a.subscriptions, s)
-		}
-		if len(a.subscriptions) > 0 {
-			audiences = append(audiences, a)
+	all := make([]listening, 0, len(h.channels))
+	for _, a := range h.channels {
+		if l := a.current(); len(l.subscriptions) > 0 {
+			all = append(all, l)
 		}
 	}
-	return audiences
+	return all
+}
+
+func (a *audience) current() (l listening) {
+	for _, s := range a.subscriptions {
+		at, ok := s.upToDate()
+		if !ok {
+			continue
+		}
+		if len(l.subscriptions) == 0 || at.after() < l.from.after() {
+			l.from = at
+		}
+		l.subscriptions = append(l.subscriptions, s)
+	}
+	return l
 }
 
 // upToDate returns where the queue ends. A read that is under way counts as

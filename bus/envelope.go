@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-
-	"github.com/messagebus-go/messagebus/bus/driver"
 )
 
 // targets are who may have a message; nil: no such target.
@@ -158,21 +156,4 @@ func clientID(raw json.RawMessage) string {
 		return "\x00" + string(raw)
 	}
 	return s
-}
-
-// openMessage decodes a stored message.
-func openMessage(stored driver.Message, mark storeMark, sum uint32) (*Message, *DecodeError) {
-	channel, site, err := splitStoredName(stored.Channel)
-	if err == nil {
-		var payload json.RawMessage
-		var to targets
-		if payload, to, err = decodeEnvelope(stored.Data); err == nil {
-			return &Message{
-				GlobalID: stored.GlobalID, ID: stored.ID, Channel: channel, Data: payload,
-				Site: site, Sited: sited(stored.Channel),
-				UserIDs: to.users, GroupIDs: to.groups, ClientIDs: to.clients, mark: mark, sum: sum,
-			}, nil
-		}
-	}
-	return nil, &DecodeError{GlobalID: stored.GlobalID, ID: stored.ID, Channel: stored.Channel, Err: err}
 }

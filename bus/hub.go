@@ -12,16 +12,21 @@ import (
 //
 // Lock order: hub.mu before Subscription.mu.
 type hub struct {
-	previous previousIDs // the listener's own
-
-	mu       sync.RWMutex               // guards below
-	channels map[string][]*Subscription // by stored name
-	all      []*Subscription            // those of SubscribeAll
+	mu       sync.RWMutex         // guards below
+	channels map[string]*audience // by stored name; none is empty
+	all      []*Subscription      // those of SubscribeAll
+	previous previousIDs          // of the other channels
 	closed   bool
 }
 
+// An audience is the subscriptions to one channel.
+type audience struct {
+	subscriptions []*Subscription
+	lastID        int64 // that the feed has brought; the listener's own; 0: not known
+}
+
 func newHub() *hub {
-	return &hub{channels: make(map[string][]*Subscription)}
+	return &hub{channels: make(map[string]*audience)}
 }
 
 // add puts s into the table; false when the hub is closed.
@@ -35,9 +40,12 @@ func (h *hub) add(s *Subscription) bool {
 		s.slot, h.all = len(h.all), append(h.all, s)
 		return true
 	}
-	list := h.channels[s.stored]
-	s.slot = len(list)
-	h.channels[s.stored] = append(list, s)
+	a := h.channels[s.stored]
+	if a == nil {
+		a = &audience{lastID: h.previous.take(s.stored)}
+		h.channels[s.stored] = a
+	}
+	s.slot, a.subscriptions = len(a.subscriptions), append(a.subscriptions, s)
 	return true
 }
 
@@ -49,10 +57,10 @@ func (h *hub) remove(s *Subscription) {
 		h.all = without(h.all, s)
 		return
 	}
-	if list := without(h.channels[s.stored], s); len(list) > 0 {
-		h.channels[s.stored] = list
-	} else {
+	a := h.channels[s.stored]
+	if a.subscriptions = without(a.subscriptions, s); len(a.subscriptions) == 0 {
 		delete(h.channels, s.stored)
+		h.previous.swap(s.stored, a.lastID)
 	}
 }
 
@@ -70,8 +78,8 @@ func (h *hub) closeAll() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.closed = true
-	for _, list := range h.channels {
-		for _, s := range list {
+	for _, a := range h.channels {
+		for _, s := range a.subscriptions {
 			s.end()
 		}
 	}
@@ -80,47 +88,68 @@ func (h *hub) closeAll() {
 	}
 }
 
-// dispatch hands one live message to everyone who subscribed to it. It is
-// decoded once, and only if there is anyone.
-func (c *core) dispatch(stored driver.Message, mark storeMark) {
-	c.handOut(stored, mark, c.hub.previous.swap(stored.Channel, stored.ID))
-}
-
-// dispatchLate hands one out that comes after others with higher ids: what was
-// before it on its channel is not known.
-func (c *core) dispatchLate(stored driver.Message, mark storeMark) { c.handOut(stored, mark, 0) }
-
-// handOut lets other goroutines run when a queue is filling: in a flood, and
-// with all processors busy, its reader would not have its turn before the
-// queue is full. Nobody is waited for.
-func (c *core) handOut(stored driver.Message, mark storeMark, previous int64) {
-	if c.hub.push(c, stored, mark, previous) {
+// dispatch hands one live message to everyone who subscribed to it. late: it
+// comes after others with higher ids.
+//
+// It lets other goroutines run when a queue is filling: in a flood, and with all
+// processors busy, its reader would not have its turn before the queue is full.
+// Nobody is waited for.
+func (h *hub) dispatch(m driver.Message, mark storeMark, late bool) {
+	if h.push(m, mark, late) {
 		runtime.Gosched()
 	}
 }
 
 // push reports whether a queue is filling.
-func (h *hub) push(c *core, stored driver.Message, mark storeMark, previous int64) (filling bool) {
+func (h *hub) push(m driver.Message, mark storeMark, late bool) (filling bool) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	listeners := h.channels[stored.Channel]
-	if len(listeners) == 0 && len(h.all) == 0 {
+	a := h.channels[m.Channel]
+	previous := int64(0) // what was before a late one is not known
+	if !late {
+		previous = h.follow(a, m)
+	}
+	if a == nil && len(h.all) == 0 {
 		return false
 	}
-	it := c.open(stored, mark)
-	if it.message != nil {
-		it.message.Prev = previous
+	it := newItem(m, mark)
+	it.prev = previous
+	if a != nil {
+		filling = pushTo(a.subscriptions, it)
 	}
-	for _, s := range listeners {
-		filling = s.push(it) || filling
-	}
-	for _, s := range h.all {
+	return pushTo(h.all, it) || filling
+}
+
+func pushTo(list []*Subscription, it *item) (filling bool) {
+	for _, s := range list {
 		filling = s.push(it) || filling
 	}
 	return filling
 }
 
-// maxPrevious bounds how many channels the hub remembers a previous id of.
+// follow notes that m has come, and returns the id before it on its channel; 0:
+// not known. h.mu must be held.
+func (h *hub) follow(a *audience, m driver.Message) (before int64) {
+	if a == nil {
+		return h.previous.swap(m.Channel, m.ID)
+	}
+	before, a.lastID = a.lastID, m.ID
+	return before
+}
+
+// interrupted is called when the feed was: what was before the next message of a
+// channel is not known.
+func (h *hub) interrupted() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.previous = previousIDs{}
+	for _, a := range h.channels {
+		a.lastID = 0
+	}
+}
+
+// maxPrevious bounds how many channels the hub remembers a previous id of, beside
+// those that are subscribed to.
 const maxPrevious = 1 << 16
 
 // previousIDs remembers the last id of each channel in the feed. It keeps two
@@ -130,10 +159,7 @@ type previousIDs struct{ young, old map[string]int64 }
 
 // swap stores id for channel and returns the one before it; 0: not known.
 func (p *previousIDs) swap(channel string, id int64) int64 {
-	before, ok := p.young[channel]
-	if !ok {
-		before = p.old[channel]
-	}
+	before, ok := p.last(channel)
 	if p.young == nil || !ok && len(p.young) >= maxPrevious {
 		p.young, p.old = make(map[string]int64), p.young
 	}
@@ -141,5 +167,19 @@ func (p *previousIDs) swap(channel string, id int64) int64 {
 	return before
 }
 
-// forget is called when the feed was interrupted.
-func (p *previousIDs) forget() { *p = previousIDs{} }
+// last returns the last id, and whether it is among the young.
+func (p *previousIDs) last(channel string) (id int64, young bool) {
+	id, young = p.young[channel]
+	if !young {
+		id = p.old[channel]
+	}
+	return id, young
+}
+
+// take forgets a channel, and returns its last id.
+func (p *previousIDs) take(channel string) int64 {
+	id, _ := p.last(channel)
+	delete(p.young, channel)
+	delete(p.old, channel)
+	return id
+}

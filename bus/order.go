@@ -123,7 +123,7 @@ func (l *listener) arrange(ctx context.Context, m driver.Message) error {
 		return err
 	}
 	l.core.traceLate(m.Channel)
-	l.core.dispatchLate(m, l.mark)
+	l.core.hub.dispatch(m, l.mark, true)
 	return nil
 }
 
@@ -188,7 +188,7 @@ func (l *listener) fill(ctx context.Context, after, before int64) error {
 
 // handOn gives a message to everyone and notes that the feed has come to it.
 func (l *listener) handOn(m driver.Message) {
-	l.core.dispatch(m, l.mark)
+	l.core.hub.dispatch(m, l.mark, false)
 	l.advance(m.GlobalID)
 }
 

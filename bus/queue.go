@@ -13,7 +13,7 @@ const keptItems = 8
 
 // A queue holds the live messages that wait for a reader, oldest first.
 type queue struct {
-	items []item
+	items []*item
 	head  int // items[:head] were taken
 	bytes int // of the envelopes of the others
 }
@@ -21,8 +21,8 @@ type queue struct {
 func (q *queue) len() int { return len(q.items) - q.head }
 
 // full reports whether there is no room for it.
-func (q *queue) full(it item) bool {
-	return q.len() >= maxQueued || q.len() > 0 && q.bytes+it.size > maxQueuedBytes
+func (q *queue) full(it *item) bool {
+	return q.len() >= maxQueued || q.len() > 0 && q.bytes+it.size() > maxQueuedBytes
 }
 
 // filling reports whether it is time for the reader to be quick.
@@ -32,22 +32,22 @@ func (q *queue) filling() bool {
 
 // add makes room by moving the items rather than by growing, where enough were
 // taken: a reader that keeps pace costs no memory.
-func (q *queue) add(it item) {
+func (q *queue) add(it *item) {
 	if len(q.items) == cap(q.items) && q.head > len(q.items)/2 {
 		n := copy(q.items, q.items[q.head:])
 		clear(q.items[n:])
 		q.items, q.head = q.items[:n], 0
 	}
 	q.items = append(q.items, it)
-	q.bytes += it.size
+	q.bytes += it.size()
 }
 
 // take takes the first item; there must be one.
-func (q *queue) take() item {
+func (q *queue) take() *item {
 	it := q.items[q.head]
-	q.items[q.head] = item{}
+	q.items[q.head] = nil
 	q.head++
-	q.bytes -= it.size
+	q.bytes -= it.size()
 	if q.head == len(q.items) {
 		q.empty()
 	}
@@ -62,7 +62,7 @@ func (q *queue) empty() {
 }
 
 // takeAll takes everything.
-func (q *queue) takeAll() []item {
+func (q *queue) takeAll() []*item {
 	all := q.items[q.head:]
 	*q = queue{}
 	return all

@@ -25,10 +25,10 @@ type shelf struct {
 
 // shelved is a page and the state of the store at that moment.
 type shelved struct {
-	page   driver.Page
-	state  driver.State
-	full   bool           // the store may hold more
-	opened map[int64]item // by global id; nil: there is one reader only
+	page  driver.Page
+	state driver.State
+	full  bool            // the store may hold more
+	items map[int64]*item // by global id; nil: there is one reader only
 }
 
 // ReadMany reads each channel once for any number of readers, from the earliest
@@ -74,7 +74,7 @@ func (b *Bus) shelfFor(channel string, positions []Position) (*shelf, error) {
 		}
 	}
 	if len(positions) > 1 {
-		sh.after.opened, sh.all.opened = make(map[int64]item), make(map[int64]item)
+		sh.after.items, sh.all.items = make(map[int64]*item), make(map[int64]*item)
 		sh.made = make(map[Position]*Page, 1)
 	}
 	return sh, nil
@@ -157,12 +157,12 @@ func (sh *shelf) make(p Position) *Page {
 
 func (sh *shelf) pageOf(p Position, found judgement, page driver.Page, from *shelved) *Page {
 	src := sh.source
-	src.opened = from.opened
+	src.items = from.items
 	part := src.stretch(p, found, page, from.state)
 	if from.full {
 		part.end, part.more = src.lastOf(page, markOf(from.state)), true
 	}
-	made := part.page()
+	made := src.core.page(part)
 	return &made
 }
 

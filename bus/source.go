@@ -18,9 +18,9 @@ type source struct {
 	channel    string // as the reader named it; empty: all
 	site       string
 	stored     string
-	everything bool           // ids are global ids
-	quiet      bool           // what is wrong with it is the caller's to report
-	opened     map[int64]item // what was decoded before, by global id; nil: that is not kept
+	everything bool            // ids are global ids
+	quiet      bool            // its gaps are the caller's to report
+	items      map[int64]*item // of what was read before, by global id; nil: they are not kept
 }
 
 // source returns the source of one channel of this view.
@@ -29,76 +29,25 @@ func (b *Bus) source(channel string) (source, error) {
 	return source{core: b.core, channel: channel, site: b.site, stored: stored}, err
 }
 
-// item is one thing to hand out: a message, or an error after which the reader
-// goes on.
-type item struct {
-	message *Message
-	err     error
-	at      driver.Position // the position after it
-	sum     uint32          // of the message, be it decodable or not; 0: it is none
-	mark    storeMark
-	size    int // bytes, to bound queues
-}
-
-// open decodes a stored message.
-func (c *core) open(stored driver.Message, mark storeMark) item {
-	it, err := decode(stored, mark)
-	if err != nil {
-		c.traceUndecodable(err)
-	}
-	return it
-}
-
-// open decodes a message that was read. Nothing is logged for a reader that may
-// ask as often as it likes.
-func (src source) open(stored driver.Message, mark storeMark) item {
-	if it, ok := src.opened[stored.GlobalID]; ok {
+// itemOf returns the item of a message that was read.
+func (src source) itemOf(stored driver.Message, mark storeMark) *item {
+	if it, ok := src.items[stored.GlobalID]; ok {
 		return it
 	}
-	it, err := decode(stored, mark)
-	switch {
-	case err != nil && src.quiet:
-		src.core.countUndecodable(err)
-	case err != nil:
-		src.core.traceUndecodable(err)
-	}
-	if src.opened != nil {
-		src.opened[stored.GlobalID] = it
-	}
-	return it
-}
-
-func decode(stored driver.Message, mark storeMark) (item, *DecodeError) {
-	it := item{at: driver.Position{GlobalID: stored.GlobalID, ID: stored.ID}, sum: checksum(stored.Data), mark: mark, size: len(stored.Data)}
-	message, err := openMessage(stored, mark, it.sum)
-	if err != nil {
-		err.Data = stored.Data
-		it.err = err
-	}
-	it.message = message
-	return it, err
-}
-
-// late reports whether the item comes after others with higher ids.
-func (it item) late() bool { return it.message != nil && it.message.Late }
-
-// madeLate marks a copy of the message, which others may have in order.
-func (it item) madeLate() item {
-	if it.message != nil {
-		m := *it.message
-		m.Late = true
-		it.message = &m
+	it := newItem(stored, mark)
+	if src.items != nil {
+		src.items[stored.GlobalID] = it
 	}
 	return it
 }
 
 // after is the position after an item.
-func (src source) after(it item) Position {
+func (src source) after(it *item) Position {
 	p := Position{id: it.at.ID, seen: it.at.GlobalID, mark: it.mark}
 	switch {
 	case src.everything:
 		p.id = it.at.GlobalID
-	case it.sum != 0:
+	case it.isMessage():
 		p.anchor, p.sum = it.at, it.sum
 	}
 	return p
@@ -107,7 +56,7 @@ func (src source) after(it item) Position {
 // stretch is a continuous part of a source's history: what a reader is to be
 // handed, a gap first if there is one, and the position at its end.
 type stretch struct {
-	items  []item
+	items  []*item
 	end    Position
 	lastID int64
 	more   bool             // the store holds more after it
@@ -146,7 +95,7 @@ func (src source) cut(part stretch, from Position, page driver.Page, state drive
 // lastOf is the position after the last message of a page.
 func (src source) lastOf(page driver.Page, mark storeMark) Position {
 	last := page.Messages[len(page.Messages)-1]
-	return src.after(item{at: driver.Position{GlobalID: last.GlobalID, ID: last.ID}, sum: checksum(last.Data), mark: mark})
+	return src.after(newItem(last, mark))
 }
 
 // readPage asks the store.

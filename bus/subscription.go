@@ -19,19 +19,19 @@ import (
 // kept, and the backlog read when the reader is back.
 type Subscription struct {
 	source
-	slot int // its index in the hub's list; guarded by hub.mu
-
-	wake chan struct{} // holds one signal: there is something to do for Next
+	slot int           // its index in the hub's list; guarded by hub.mu
+	wake chan struct{} // holds one signal: a reader that waits has something to do
 	done chan struct{} // closed by end
 
 	mu      sync.Mutex // guards below
+	waiting bool       // the reader has found nothing, and wants to be woken
 	ended   bool
 	behind  bool     // the feed is not continuous with what is queued: read the backlog
 	reading bool     // a read of the backlog is under way; its end is not known yet
+	queue   queue    // live
 	tail    Position // the end of page and queue; only while neither behind nor reading
 	pos     Position // after what was handed out last
-	page    []item   // read from the backlog; handed out before queue
-	queue   queue    // live
+	page    []*item  // read from the backlog; handed out before queue
 	recent  recentIDs
 	readTo  int64 // global id up to which page goes
 }
@@ -92,10 +92,7 @@ func (s *Subscription) Next(ctx context.Context) (Message, error) {
 		it, found := s.take()
 		switch found {
 		case anItem:
-			if it.err != nil {
-				return Message{}, it.err
-			}
-			return *it.message, nil
+			return it.open(s.core.traceUndecodable)
 		case theEnd:
 			return Message{}, ErrClosed
 		case aHole:
@@ -223,32 +220,33 @@ const (
 )
 
 // take takes the next item: first what was read, then what came live.
-func (s *Subscription) take() (item, finding) {
+func (s *Subscription) take() (*item, finding) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var it item
+	var it *item
 	switch {
 	case s.ended:
-		return it, theEnd
+		return nil, theEnd
 	case len(s.page) > 0:
 		it, s.page = shift(s.page)
 	case s.behind:
-		return it, aHole
+		return nil, aHole
 	case s.queue.len() > 0:
 		it = s.queue.take()
 	default:
-		return it, nothing
+		s.waiting = true
+		return nil, nothing
 	}
-	if !it.late() {
+	if !it.late {
 		s.pos = s.after(it)
 	}
 	return it, anItem
 }
 
 // shift takes the first item and lets go of the array with the last one.
-func shift(items []item) (item, []item) {
+func shift(items []*item) (*item, []*item) {
 	first := items[0]
-	items[0] = item{}
+	items[0] = nil
 	if len(items) == 1 {
 		return first, nil
 	}
@@ -257,7 +255,7 @@ func shift(items []item) (item, []item) {
 
 // push takes a live item from the feed. It never waits. It reports whether the
 // queue is filling.
-func (s *Subscription) push(it item) (filling bool) {
+func (s *Subscription) push(it *item) (filling bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -273,7 +271,7 @@ func (s *Subscription) push(it item) (filling bool) {
 }
 
 // follow queues a live item if it continues what is queued. s.mu must be held.
-func (s *Subscription) follow(it item) {
+func (s *Subscription) follow(it *item) {
 	switch {
 	case s.behind:
 		s.keep(it)
@@ -284,7 +282,7 @@ func (s *Subscription) follow(it item) {
 			s.enqueue(it.madeLate())
 		}
 	case s.hasRead(it):
-	case !s.everything && it.message != nil && it.message.Prev > s.tail.id:
+	case !s.everything && it.prev > s.tail.id:
 		s.fallBehind() // something before it never came
 	default:
 		s.enqueue(it)
@@ -293,14 +291,14 @@ func (s *Subscription) follow(it item) {
 
 // enqueue appends to the queue, or drops all of it when it is full. s.mu must
 // be held.
-func (s *Subscription) enqueue(it item) {
+func (s *Subscription) enqueue(it *item) {
 	if s.queue.full(it) {
 		s.fallBehind()
 		s.keep(it)
 		return
 	}
 	s.queue.add(it)
-	if !it.late() {
+	if !it.late {
 		s.tail = s.after(it)
 	}
 	s.signal()
@@ -308,8 +306,8 @@ func (s *Subscription) enqueue(it item) {
 
 // keep is for a reader that is behind: it will read a live item from the
 // backlog, unless what it has read goes past the item already. s.mu must be held.
-func (s *Subscription) keep(it item) {
-	if it.at.GlobalID > max(s.pos.seen, s.readTo) || !it.late() && !s.lacks(it) {
+func (s *Subscription) keep(it *item) {
+	if it.at.GlobalID > max(s.pos.seen, s.readTo) || !it.late && !s.lacks(it) {
 		return
 	}
 	if len(s.page) < maxPage+maxQueued {
@@ -321,14 +319,14 @@ func (s *Subscription) keep(it item) {
 // lacks reports whether an item that the reader is past was never handed to
 // it: on a store where messages are not committed in the order of their ids.
 // s.mu must be held.
-func (s *Subscription) lacks(it item) bool {
+func (s *Subscription) lacks(it *item) bool {
 	return !s.core.traits.DenseGlobalIDs && it.mark == s.recent.mark && s.recent.lacks(it.at.GlobalID)
 }
 
 // hasRead reports whether an item was read from the backlog although it was above
 // what was settled: a page may be younger than the state that came with it. s.mu
 // must be held.
-func (s *Subscription) hasRead(it item) bool {
+func (s *Subscription) hasRead(it *item) bool {
 	return !s.core.traits.DenseGlobalIDs && it.mark == s.recent.mark && s.recent.has(it.at.GlobalID)
 }
 
@@ -350,7 +348,12 @@ func (s *Subscription) fallBehind() {
 	s.signal()
 }
 
+// signal wakes the reader if it waits. s.mu must be held.
 func (s *Subscription) signal() {
+	if !s.waiting {
+		return
+	}
+	s.waiting = false
 	select {
 	case s.wake <- struct{}{}:
 	default:
