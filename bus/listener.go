@@ -81,6 +81,7 @@ func (l *listener) session(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("ask the store: %w", err)
 	}
+	l.core.health.setStore(state, nil)
 	l.mark = markOf(state)
 	l.order = order{settle: l.core.traits.SettleHole}
 	l.setProgress(progress{floor: state.Settled})
@@ -148,7 +149,6 @@ func (l *listener) bringForward(ctx context.Context) error {
 	if markOf(state) != l.mark || state.GlobalID < floor {
 		return errReset
 	}
-	l.core.health.setStore(state, nil)
 	l.setProgress(progress{live: true, floor: floor, repaired: state.Settled, seen: state.Settled})
 	return nil
 }

@@ -441,8 +441,8 @@ type refusal struct {
 	code       string
 }
 
-// testRefusal checks that publishes fail for certain, and that subscribers go on, even
-// one whose feed is cut meanwhile.
+// testRefusal checks that publishes fail for certain, that health says so to those who
+// do not publish, and that subscribers go on, even one whose feed is cut meanwhile.
 func testRefusal(t *testing.T, options stores.RedisOptions, r refusal) {
 	t.Helper()
 	t.Parallel()
@@ -460,7 +460,10 @@ func testRefusal(t *testing.T, options stores.RedisOptions, r refusal) {
 	downs := f.feedDowns.Load()
 	f.server.Do(t, "client", "kill", "type", "pubsub")
 	eventually(t, faultPatience, "the feed to be missed", func() bool { return f.feedDowns.Load() > downs })
-	awaitHealth(t, f.reader, faultBound+slack, true)
+	eventually(t, faultPatience, "the feed to be live and the refusal in its health", func() bool {
+		h := f.reader.Health()
+		return h.Live && !h.OK && strings.Contains(fmt.Sprint(h.Reasons), r.code)
+	})
 	late := record(t, f.reader, "/a")
 	began := time.Now() // the feed is pinged three times within its bound
 	eventually(t, faultBound, "half a bound to pass", func() bool { return time.Since(began) > faultBound/2 })
@@ -471,6 +474,7 @@ func testRefusal(t *testing.T, options stores.RedisOptions, r refusal) {
 		t.Errorf("%d publishes were carried out while the server refused them", got-before)
 	}
 	r.end(f)
+	awaitHealth(t, f.reader, faultPatience, true)
 	f.publishAll(5)
 	f.recorders = append(f.recorders, late)
 	f.wantNoLoss(f.verdict())

@@ -135,7 +135,7 @@ type State struct {
 	Epoch    string // changes when the store was reset and its ids began again; opaque
 	Timeline string // changes when a replica took over, which may have lost messages; opaque, empty where there is no such thing
 	ReadOnly bool   // refuses writes at the moment
-	Warning  string // what its operator should look at; empty: nothing. The same text for as long as it is the same trouble
+	Warning  string // what its operator should look at; empty: nothing. The same text for as long as it is the same trouble. Of Backend.State alone
 }
 
 // A Position is where a message stands in its store.

@@ -12,7 +12,8 @@ import (
 )
 
 // State implements driver.Backend in one round trip. A store without an epoch is
-// given one, which takes another.
+// given one, which takes another. Its warning is that the server refuses writes, for
+// want of memory or because it cannot write to its disk.
 //
 // The epoch is a key of the store's own, and so it is gone whenever the store's
 // data are. The timeline is the server's replication id, which changes when a
@@ -36,6 +37,7 @@ func (b *Backend) state(ctx context.Context, s server) (driver.State, error) {
 	pipe := s.Pipeline()
 	values := pipe.MGet(ctx, b.names.epoch, b.names.globalID)
 	info := b.info(ctx, pipe)
+	refusal := wouldRefuse(ctx, pipe)
 	if err := perform(ctx, pipe); err != nil {
 		return driver.State{}, err
 	}
@@ -45,7 +47,21 @@ func (b *Backend) state(ctx context.Context, s server) (driver.State, error) {
 	if err := info.Err(); err != nil && !b.denied(info) {
 		return driver.State{}, err
 	}
-	return newState(values.Val(), info.Val()), nil
+	state := newState(values.Val(), info.Val())
+	if err := refusal.Err(); outOfMemory(err) || redis.HasErrorPrefix(err, diskTrouble) {
+		state.Warning = "the server refuses writes: " + err.Error()
+	}
+	return state, nil
+}
+
+// wouldRefuse asks whether the server takes writes, without one: where it is out of
+// memory it takes nothing into a transaction, and where it cannot write to its disk it
+// refuses to be pinged. The transaction is given up.
+func wouldRefuse(ctx context.Context, pipe redis.Pipeliner) *redis.StatusCmd {
+	pipe.Do(ctx, "multi")
+	ping := pipe.Ping(ctx)
+	pipe.Do(ctx, "discard")
+	return ping
 }
 
 // info asks for what the server is, unless that is known to be refused.
