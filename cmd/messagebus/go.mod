@@ -8,6 +8,7 @@ require (
 	github.com/hashicorp/golang-lru/v2 v2.0.7
 	github.com/messagebus-go/messagebus/bus v0.0.0
 	github.com/messagebus-go/messagebus/cache v0.0.0
+	github.com/messagebus-go/messagebus/httpclient v0.0.0
 	github.com/messagebus-go/messagebus/jsclient v0.0.0
 	github.com/messagebus-go/messagebus/transport v0.0.0
 	github.com/messagebus-go/messagebus/transport/ws v0.0.0
@@ -36,6 +37,7 @@ require (
 replace (
 	github.com/messagebus-go/messagebus/bus => ../../bus
 	github.com/messagebus-go/messagebus/cache => ../../cache
+	github.com/messagebus-go/messagebus/httpclient => ../../httpclient
 	github.com/messagebus-go/messagebus/jsclient => ../../jsclient
 	github.com/messagebus-go/messagebus/transport => ../../transport
 )
