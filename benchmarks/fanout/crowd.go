@@ -13,7 +13,7 @@ import (
 )
 
 // A crowd is a process with many clients of one server. It loses nothing in
-// silence: what comes twice, or out of order, is an error.
+// silence: what is missing, comes twice, or out of order, is an error.
 type crowd struct {
 	ctx     context.Context //nolint:containedctx // ends with the process
 	clients []*listener
@@ -21,6 +21,8 @@ type crowd struct {
 
 	expected atomic.Int64
 	received atomic.Int64
+	missed   atomic.Int64
+	patience time.Duration // with a server that sends nothing
 	all      chan struct{} // gets a signal when all that is expected was received
 	failed   chan error    // what a client could not go on with
 }
@@ -31,6 +33,7 @@ type command struct {
 	Address string
 	Clients int
 	Own     bool  // each client has a channel of its own
+	Loses   bool  // the server may lose messages: they are counted
 	Poll    bool  // the first message ends a request
 	Count   int64 // deliveries to come
 	Stops   bool  // the special client never reads
@@ -39,8 +42,8 @@ type command struct {
 
 // What came of a round of deliveries.
 type outcome struct {
-	Received int64
-	P50, P99 time.Duration
+	Received, Missed int64
+	P50, P99         time.Duration
 }
 
 // joint is the channel that all clients of a crowd listen to, unless each has one
@@ -58,11 +61,12 @@ func runCrowd(ctx context.Context, in io.Reader, out io.Writer) error {
 			return len(c.clients), c.connect(do)
 		case "begin":
 			c.received.Store(0)
+			c.missed.Store(0)
 			c.expected.Store(do.Count)
 			return "begun", nil
 		case "await":
 			err := c.await()
-			c.expected.Add(do.Count)
+			c.expected.Add(do.Count) // whatever was missed until now comes with the next
 			return "more", err
 		case "finish":
 			err := c.await()
@@ -82,6 +86,10 @@ const dialers = 32
 
 // connect returns when the requests of all clients are held.
 func (c *crowd) connect(do command) error {
+	c.patience = 10 * time.Second
+	if do.Loses {
+		c.patience = time.Second
+	}
 	todo := make(chan int)
 	errs := make(chan error, dialers)
 	var all sync.WaitGroup
@@ -89,7 +97,7 @@ func (c *crowd) connect(do command) error {
 	for range dialers {
 		all.Go(func() {
 			for i := range todo {
-				l := &listener{crowd: c, address: do.Address, name: fmt.Sprint("client", i), channel: joint}
+				l := &listener{crowd: c, address: do.Address, name: fmt.Sprint("client", i), channel: joint, loses: do.Loses}
 				if do.Own {
 					l.channel = ownChannel(i)
 				}
@@ -123,14 +131,13 @@ func (c *crowd) connect(do command) error {
 
 // await waits until everything has come, or nothing comes any more.
 func (c *crowd) await() error {
-	const patience = 10 * time.Second
 	for before := int64(-1); ; before = c.received.Load() {
 		select {
 		case <-c.all:
 			return nil
 		case err := <-c.failed:
 			return err
-		case <-time.After(patience):
+		case <-time.After(c.patience):
 			if c.received.Load() == before {
 				return nil
 			}
@@ -145,7 +152,7 @@ func (c *crowd) sumUp() outcome {
 		all = append(all, l.took...)
 		l.took = l.took[:0]
 	}
-	return outcome{c.received.Load(), all.percentile(50), all.percentile(99)}
+	return outcome{c.received.Load(), c.missed.Load(), all.percentile(50), all.percentile(99)}
 }
 
 func (c *crowd) count(n int64) {

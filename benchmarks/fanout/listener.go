@@ -17,6 +17,8 @@ type listener struct {
 	crowd                  *crowd
 	address, name, channel string
 
+	loses bool // nothing is said of what is missing
+
 	conn net.Conn
 	in   *bufio.Reader
 	last int64     // message id
@@ -120,12 +122,13 @@ func (l *listener) read() error {
 	if bytes.HasPrefix(line, []byte("[{")) {
 		now := time.Now().UnixNano()
 		deliveries(line, func(d delivery) {
-			if d.id != l.last+1 {
+			if d.id <= l.last || d.id > l.last+1 && !l.loses {
 				l.crowd.fail(fmt.Errorf("%s has had message %d after %d", l.name, d.id, l.last))
 			}
+			l.crowd.missed.Add(d.id - l.last - 1)
+			n += d.id - l.last
 			l.last = d.id
 			l.took = append(l.took, time.Duration(now-d.at))
-			n++
 		})
 		l.crowd.count(n)
 	}

@@ -180,6 +180,7 @@ func polling(size scale) row {
 		figures: []measure.Figure{
 			{Name: "CPU of a delivery", Unit: "µs", Beside: besideGem, Target: measure.Target{AtMost: 1.0 / 3}},
 			{Name: "publish to client, p99", Unit: "ms", Beside: besideGem},
+			{Name: "messages that a client never gets", Beside: besideGem},
 		},
 		prepare: func(ctx context.Context, tb testing.TB, r *rig) (run, error) {
 			tb.Helper()
@@ -201,7 +202,8 @@ func polling(size scale) row {
 				if err != nil {
 					return nil, err
 				}
-				return []measure.Pair{cpuPair(rounds), p99Pair(rounds)}, nil
+				missed := measure.Pair{Ours: float64(rounds[0].Missed), Other: float64(rounds[1].Missed)}
+				return []measure.Pair{cpuPair(rounds), p99Pair(rounds), missed}, nil
 			}, nil
 		},
 	}
