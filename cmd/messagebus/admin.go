@@ -34,10 +34,11 @@ type admin struct {
 	held    func() int                        // how many requests are held on the public listener
 	key     atomic.Pointer[[sha256.Size]byte] // its sum; nil: who reaches the listener is let in, but for browsers
 	wrong   penalty
+	metrics http.Handler
 }
 
-func newAdmin(b *bus.Bus, held func() int, key string) *admin {
-	a := &admin{service: local{b}, held: held}
+func newAdmin(b *bus.Bus, held func() int, key string, metrics http.Handler) *admin {
+	a := &admin{service: local{b}, held: held, metrics: metrics}
 	a.setKey(key)
 	return a
 }
@@ -64,6 +65,7 @@ var adminRoutes = map[string]adminRoute{
 	"/backlog":   {[]string{http.MethodGet}, (*admin).backlog},
 	"/last-id":   {[]string{http.MethodGet}, (*admin).lastIDs},
 	"/subscribe": {[]string{http.MethodGet}, (*admin).subscribe},
+	"/metrics":   {[]string{http.MethodGet}, (*admin).measure},
 }
 
 // refusal is an error with the status that answers it.
@@ -227,6 +229,12 @@ func (a *admin) health(w http.ResponseWriter, _ *http.Request) error {
 		ReadOnly: h.ReadOnly, Held: a.held(), Queued: h.Queued, GivenUp: h.GivenUp,
 		Gaps: h.Gaps, Undecodable: h.Undecodable, Late: h.Late,
 	})
+	return nil
+}
+
+// measure answers with the metrics, as Prometheus reads them.
+func (a *admin) measure(w http.ResponseWriter, r *http.Request) error {
+	a.metrics.ServeHTTP(w, r)
 	return nil
 }
 

@@ -15,10 +15,18 @@ require (
 	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.0.10
 	go.yaml.in/yaml/v3 v3.0.6
-	golang.org/x/sync v0.22.0
+	golang.org/x/sync v0.23.0
 )
 
-require github.com/jackc/puddle/v2 v2.2.3 // indirect
+require (
+	github.com/beorn7/perks v1.0.1 // indirect
+	github.com/jackc/puddle/v2 v2.2.3 // indirect
+	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
+	github.com/prometheus/client_model v0.6.3 // indirect
+	github.com/prometheus/common v0.72.0 // indirect
+	github.com/prometheus/procfs v0.22.0 // indirect
+	google.golang.org/protobuf v1.36.12 // indirect
+)
 
 require (
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
@@ -28,10 +36,12 @@ require (
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/messagebus-go/messagebus/bus/pgbus v0.0.0
 	github.com/messagebus-go/messagebus/bus/redisbus v0.0.0
+	github.com/messagebus-go/messagebus/observe/prometheus v0.0.0
+	github.com/prometheus/client_golang v1.25.0
 	github.com/redis/go-redis/v9 v9.23.0
 	go.uber.org/atomic v1.12.0 // indirect
 	golang.org/x/sys v0.48.0 // indirect
-	golang.org/x/text v0.41.0 // indirect
+	golang.org/x/text v0.42.0 // indirect
 )
 
 replace (
@@ -47,3 +57,5 @@ replace github.com/messagebus-go/messagebus/bus/redisbus => ../../bus/redisbus
 replace github.com/messagebus-go/messagebus/bus/pgbus => ../../bus/pgbus
 
 replace github.com/messagebus-go/messagebus/transport/ws => ../../transport/ws
+
+replace github.com/messagebus-go/messagebus/observe/prometheus => ../../observe/prometheus

@@ -37,6 +37,7 @@ type serveCommand struct {
 	adminListen            string
 	adminKey, adminKeyFile string
 	bus                    bus.Options
+	metricsChannels        []string
 }
 
 func defaultServe() *serveCommand {
@@ -67,7 +68,7 @@ Clients find the bus below BASE/message-bus/. Pages of other origins may use it 
 answers, and cannot open a WebSocket. Behind a proxy set --trusted-proxies, or all
 of its clients count as one address. The admin listener, never open to
 the public, publishes (POST /publish), reads (GET /backlog, /last-id, /subscribe)
-and tells how the bus is doing (GET /health). It wants its key as
+and tells how the bus is doing (GET /health, and GET /metrics for Prometheus). It wants its key as
 "Authorization: Bearer KEY", and needs one unless its address is loopback.
 
 SIGTERM ends it in order: no new connections, held requests are answered over
@@ -113,6 +114,7 @@ func (s *serveCommand) addFlags(flags *pflag.FlagSet) {
 	addFlag(flags, &s.bus.MaxGlobalBacklogSize, "max-global-backlog-size", "N", "messages kept of all channels", count(1))
 	addFlag(flags, &s.bus.MaxBacklogAge, "max-backlog-age", "D", "how long a channel's messages are kept after its newest one", duration(time.Second))
 	addFlag(flags, &s.bus.ClearEvery, "clear-every", "N", "trim at every Nth message of a channel", count(1))
+	addList(flags, &s.metricsChannels, "metrics-channel", "CHANNEL", "channel that /metrics of the admin listener counts by its name; others are counted together", anyText)
 	s.logSettings.addFlags(flags)
 }
 
@@ -225,7 +227,7 @@ func (s *serveCommand) checkOptions(o *opened) error {
 		return err
 	}
 	defer b.Close()
-	handler, err := transport.NewHandler(b, s.handlerOptions(nil, slog.New(slog.DiscardHandler)))
+	handler, err := transport.NewHandler(b, s.handlerOptions(nil, nil, slog.New(slog.DiscardHandler)))
 	if err != nil {
 		return err
 	}
@@ -252,12 +254,19 @@ func (s *serveCommand) run(cmd *cobra.Command, env lookup) error {
 	}
 	gate := identity.NewGate(o.source, s.rules(), log)
 	defer gate.Close()
-	s.bus.Logger = log
-	return withBus(o.store, &s.bus, s.handlerOptions(gate, log), s.stopTimeout(), func(b *bus.Bus, messages *transport.Handler) error {
+	m, err := newMetrics(s.metricsChannels)
+	if err != nil {
+		return err
+	}
+	s.bus.Logger, s.bus.Trace = log, m.Bus()
+	return withBus(o.store, &s.bus, s.handlerOptions(gate, m, log), s.stopTimeout(), func(b *bus.Bus, messages *transport.Handler) error {
 		if err := s.ping(ctx, b, log); err != nil {
 			return err
 		}
-		operators := newAdmin(b, messages.Held, o.adminKey)
+		if err := m.Watch(b, messages); err != nil {
+			return err
+		}
+		operators := newAdmin(b, messages.Held, o.adminKey, m.handler())
 		servers, err := s.listenAll(ctx, env, log, o, gate.Wrap(messages), operators)
 		if err != nil {
 			return err
@@ -344,7 +353,7 @@ func preferIPv4(ips []netip.Addr) netip.Addr {
 	return ips[0]
 }
 
-func (s *serveCommand) handlerOptions(gate *identity.Gate, log *slog.Logger) *transport.Options {
+func (s *serveCommand) handlerOptions(gate *identity.Gate, m *metrics, log *slog.Logger) *transport.Options {
 	limits := s.limits
 	// There, 0 is the default, and no limit is negative; as is none held.
 	for _, n := range []*int{&limits.MaxHeld, &limits.MaxHeldPerUser, &limits.MaxHeldPerAddress} {
@@ -355,6 +364,9 @@ func (s *serveCommand) handlerOptions(gate *identity.Gate, log *slog.Logger) *tr
 	opts := &transport.Options{
 		BasePath: s.basePath, LongPoll: s.longPoll, Limits: limits,
 		TrustedProxies: s.trusted, Origins: s.origins, WebSocket: ws.Accept, Logger: log,
+	}
+	if m != nil {
+		opts.Trace = m.Transport()
 	}
 	if gate != nil {
 		opts.Identify, opts.Authorize, opts.OnError = gate.Identify, gate.Authorize, gate.OnError

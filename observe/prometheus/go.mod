@@ -1,0 +1,28 @@
+module github.com/messagebus-go/messagebus/observe/prometheus
+
+go 1.26.0
+
+require (
+	github.com/messagebus-go/messagebus/bus v0.0.0
+	github.com/messagebus-go/messagebus/cache v0.0.0
+	github.com/messagebus-go/messagebus/transport v0.0.0
+	github.com/prometheus/client_golang v1.25.0
+)
+
+require (
+	github.com/beorn7/perks v1.0.1 // indirect
+	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/hashicorp/golang-lru/v2 v2.0.7 // indirect
+	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
+	github.com/prometheus/client_model v0.6.3 // indirect
+	github.com/prometheus/common v0.72.0 // indirect
+	github.com/prometheus/procfs v0.22.0 // indirect
+	golang.org/x/sys v0.48.0 // indirect
+	google.golang.org/protobuf v1.36.12 // indirect
+)
+
+replace (
+	github.com/messagebus-go/messagebus/bus => ../../bus
+	github.com/messagebus-go/messagebus/cache => ../../cache
+	github.com/messagebus-go/messagebus/transport => ../../transport
+)
