@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -218,5 +219,37 @@ func TestPostgres_TrimsDoNotLookThroughTheBacklog(t *testing.T) {
 		t.Errorf("a publish read %d entries of tables and indexes, with a backlog of %d", each, size)
 	} else {
 		t.Logf("a publish read %d entries", each)
+	}
+}
+
+// Publishes that wait for each other are sent together, and each leaves what its own
+// limits say.
+func TestPostgres_PublishesAtOnceTrimAsThoseOneByOne(t *testing.T) {
+	t.Parallel()
+	const publishers, each = 24, 40
+	b := setupPostgres(t)
+	sizes := map[string]int{"/a": 30, "/b": 5, "/c": 0}
+	channels := []string{"/a", "/b", "/c"}
+	var all sync.WaitGroup
+	for i := range publishers {
+		all.Go(func() {
+			channel, limits := channels[i%len(channels)], postgresLimits
+			limits.MaxSize = sizes[channel]
+			for n := range each {
+				if _, err := b.peer.Publish(context.Background(), channel, []byte(fmt.Sprintf(`"%d %d"`, i, n)), limits); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	for channel, want := range sizes {
+		if got := len(b.page(driver.Range{Channel: channel}).Messages); got != want {
+			t.Errorf("%s: %d messages are stored, want the newest %d", channel, got, want)
+		}
+	}
+	if got := b.state().GlobalID; got != publishers*each {
+		t.Errorf("%d ids were given, want %d", got, publishers*each)
 	}
 }

@@ -15,7 +15,10 @@
 //
 //   - A publish is one transaction and, on a connection that has been used for
 //     one before, one round trip: the row, its announcement and the trimming
-//     happen together or not at all. It is never sent twice.
+//     happen together or not at all. What may have been stored is not sent again.
+//   - Publishes of one process that would wait for each other are sent together, as
+//     one transaction. When the connection breaks they have an unknown outcome
+//     together; when the server refuses one of them, each is sent by itself.
 //   - Ids are committed in their order. A publisher takes a lock of the whole
 //     table before it is given an id and keeps it until the row is committed,
 //     so that nobody sees a message before one with a lower id. NOTIFY would

@@ -37,12 +37,13 @@ type Options struct {
 }
 
 // A Backend is one peer on a database. It implements driver.Backend and
-// driver.Resetter; all its methods are safe for concurrent use. It has no
-// goroutines of its own.
+// driver.Resetter; all its methods are safe for concurrent use. It has goroutines
+// only while publishes wait for each other.
 type Backend struct {
 	pool    *pgxpool.Pool
 	options Options
 	trims   trims
+	line    line
 
 	// The notification channels of ordinary messages, and of those that are too long
 	// for a notice.

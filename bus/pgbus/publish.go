@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,8 +26,8 @@ var (
 	trimSQL   = statement(trimFile)
 )
 
-// Publish implements driver.Backend. Its two statements go out together, and
-// are one transaction since there is one Sync message after them.
+// Publish implements driver.Backend. What it sends goes out together, and is one
+// transaction since there is one Sync message after it.
 //
 // A message that is too long for a notice is not trimmed by its own publish,
 // whatever the limits, since its listeners have to read the row.
@@ -34,30 +35,23 @@ func (b *Backend) Publish(ctx context.Context, channel string, data []byte, limi
 	if err := b.begin(ctx); err != nil {
 		return driver.Position{}, err
 	}
-	var id int64
-	err := b.withTable(ctx, func() (err error) {
-		id, err = b.send(ctx, channel, b.publication(channel, data, limits))
-		return err
-	})
-	if err != nil {
+	p := &publication{channel: channel, data: string(data), limits: limits, large: mayBeLarge(channel, data)}
+	if err := b.withTable(ctx, func() error { return b.publish(ctx, p) }); err != nil {
 		return driver.Position{}, err
 	}
-	return driver.Position{GlobalID: id, ID: id}, nil
+	return driver.Position{GlobalID: p.id, ID: p.id}, nil
 }
 
-// publication returns the statements of one publish.
-func (b *Backend) publication(channel string, data []byte, limits driver.Limits) *pgx.Batch {
+// queueTrim adds the one that trims after p.
+func (b *Backend) queueTrim(batch *pgx.Batch, p *publication) {
 	keep := 0
-	if mayBeLarge(channel, data) {
+	if p.large {
 		keep = 1
 	}
-	last := b.trims.last(channel)
-	batch := &pgx.Batch{}
-	batch.Queue(insertSQL, channel, string(data), b.notices)
-	batch.Queue(trimSQL, channel, clearEvery(limits), atMost(limits.MaxSize), atMost(limits.MaxGlobalSize),
-		limits.MaxAge.Seconds(), int64(keep), last.swept, maxGlobalAge(limits).Seconds(),
+	last := b.trims.last(p.channel)
+	batch.Queue(trimSQL, p.channel, clearEvery(p.limits), atMost(p.limits.MaxSize), atMost(p.limits.MaxGlobalSize),
+		p.limits.MaxAge.Seconds(), int64(keep), last.swept, maxGlobalAge(p.limits).Seconds(),
 		last.counted, last.low, last.mark, last.above, last.storage)
-	return batch
 }
 
 // atMost is a number of messages with which the server can calculate.
@@ -81,28 +75,59 @@ func mayBeLarge(channel string, data []byte) bool {
 	return ids+len(channel)+escapes+1+len(data) > longestNotice
 }
 
-// send sends a publication, once, and returns the new id.
-func (b *Backend) send(ctx context.Context, channel string, publication *pgx.Batch) (int64, error) {
+// send sends publications, once, as one transaction, and gives them their ids.
+func (b *Backend) send(ctx context.Context, all ...*publication) error {
 	conn, err := b.pool.Acquire(ctx)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer conn.Release()
-	results := conn.SendBatch(ctx, publication)
-	var id int64
-	inserted := results.QueryRow().Scan(&id, nil)
-	found, trimmed := scanTrim(results.QueryRow())
-	committed := results.Close()
-	switch {
-	case inserted != nil:
-		return 0, outcome(inserted, false)
-	case trimmed != nil:
-		return 0, outcome(trimmed, true)
-	case committed != nil:
-		return 0, outcome(committed, true)
+	batch := &pgx.Batch{}
+	for i, p := range all {
+		batch.Queue(insertSQL, p.channel, p.data, b.notices)
+		if needsTrim(all[i:]) {
+			b.queueTrim(batch, p)
+		}
 	}
-	b.trims.note(channel, found)
-	return id, nil
+	results := conn.SendBatch(ctx, batch)
+	found := make([]findings, len(all))
+	err = receive(results, all, found)
+	if committed := results.Close(); err == nil && committed != nil {
+		err = outcome(committed, true)
+	}
+	if err != nil {
+		return err
+	}
+	for i, p := range all {
+		b.trims.note(p.channel, found[i])
+	}
+	return nil
+}
+
+// receive reads the answers to send.
+func receive(results pgx.BatchResults, all []*publication, found []findings) error {
+	for i, p := range all {
+		if err := results.QueryRow().Scan(&p.id, nil); err != nil {
+			return outcome(err, false)
+		}
+		if !needsTrim(all[i:]) {
+			continue
+		}
+		var err error
+		if found[i], err = scanTrim(results.QueryRow()); err != nil {
+			return outcome(err, true)
+		}
+	}
+	return nil
+}
+
+// needsTrim reports whether the first of some publications is followed by a trim of its
+// own, and not by a later one that does the same.
+func needsTrim(all []*publication) bool {
+	first := all[0]
+	return !slices.ContainsFunc(all[1:], func(later *publication) bool {
+		return first.channel == later.channel && first.limits == later.limits && clearEvery(first.limits) == 1
+	})
 }
 
 // outcome says what became of a publish that failed. Until the server has done
