@@ -112,6 +112,13 @@ func (p Position) ID() int64 {
 // GlobalID returns the global id up to which the channel was seen; 0: not known.
 func (p Position) GlobalID() int64 { return p.seen }
 
+// SeenUpTo is p of a reader that was also handed everything with global ids up to
+// globalID.
+func (p Position) SeenUpTo(globalID int64) Position {
+	p.seen = max(p.seen, globalID)
+	return p
+}
+
 // Epoch returns an opaque text that changes when the store is reset or fails
 // over; empty: not known.
 func (p Position) Epoch() string { return p.mark.String() }

@@ -121,7 +121,7 @@ func (s *shelved) put(page driver.Page, state driver.State, full bool) {
 
 func (sh *shelf) mustRestart(readers []Position) bool {
 	return slices.ContainsFunc(readers, func(p Position) bool {
-		return sh.judge(p, sh.pageFor(p), sh.after.state).restart
+		return !sh.isBehind(p) && sh.judge(p, sh.pageFor(p), sh.after.state).restart
 	})
 }
 
@@ -143,16 +143,15 @@ func (r *Reading) Page(channel string, p Position) *Page {
 }
 
 func (sh *shelf) make(p Position) *Page {
+	if sh.isBehind(p) {
+		return &Page{LastID: sh.after.page.LastID, Position: p, More: true}
+	}
 	page := sh.pageFor(p)
 	found := sh.judge(p, page, sh.after.state)
-	switch {
-	case found.restart:
+	if found.restart {
 		return sh.pageOf(p, found, sh.all.page, &sh.all)
-	case sh.isBehind(p):
-		return &Page{LastID: page.LastID, Position: p, More: true}
-	default:
-		return sh.pageOf(p, found, page, &sh.after)
 	}
+	return sh.pageOf(p, found, page, &sh.after)
 }
 
 func (sh *shelf) pageOf(p Position, found judgement, page driver.Page, from *shelved) *Page {
@@ -160,19 +159,17 @@ func (sh *shelf) pageOf(p Position, found judgement, page driver.Page, from *she
 	src.items = from.items
 	part := src.stretch(p, found, page, from.state)
 	if from.full {
-		part.end, part.more = src.lastOf(page, markOf(from.state)), true
+		part.end, part.more = src.lastOf(page, found, from.state), true
 	}
 	made := src.core.page(part)
 	return &made
 }
 
-// isBehind reports whether the page ends before a reader at p.
+// isBehind reports whether the page ends before a reader at p, of whom it says
+// nothing then.
 func (sh *shelf) isBehind(p Position) bool {
-	if !sh.after.full || p == sh.from {
-		return false
-	}
-	last := sh.after.page.Messages[len(sh.after.page.Messages)-1]
-	return last.ID <= p.after() || p.seen > 0 && last.GlobalID <= p.seen
+	page := &sh.after.page
+	return sh.after.full && p.after() > sh.from.after() && page.Messages[len(page.Messages)-1].ID <= p.after()
 }
 
 // pageFor is what a read from p itself would have found, or more: what the

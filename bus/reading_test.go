@@ -18,7 +18,8 @@ func TestReadMany_EachReaderGetsWhatItWouldReadAlone(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			random := rand.New(rand.NewPCG(seed, 7))
-			store := &countedReads{Backend: bustest.NewStore(t)}
+			mem := bustest.NewStore(t)
+			store := &countedReads{Backend: mem}
 			b := bustest.On(t, store, &bus.Options{Keepalive: -1})
 			positions := []bus.Position{bus.After(0), bus.After(1_000_000)}
 			for i := range 1 + random.IntN(60) {
@@ -35,6 +36,9 @@ func TestReadMany_EachReaderGetsWhatItWouldReadAlone(t *testing.T) {
 			random.Shuffle(len(positions), func(i, j int) { positions[i], positions[j] = positions[j], positions[i] })
 			positions = positions[:1+random.IntN(len(positions))]
 			most := []int{0, 1, 3, 10}[random.IntN(4)]
+			if random.IntN(3) == 0 {
+				mem.Faults().FailOver(random.IntN(3))
+			}
 			before := store.n
 			many, err := b.ReadMany(t.Context(), map[string][]bus.Position{"/a": positions}, most)
 			if err != nil {

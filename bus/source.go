@@ -77,7 +77,7 @@ func (src source) read(ctx context.Context, from Position, most int) (stretch, e
 			return stretch{}, fmt.Errorf("read backlog: %w", err)
 		}
 	}
-	part := src.cut(src.stretch(from, found, page, state), from, page, state, most)
+	part := src.cut(src.stretch(from, found, page, state), from, found, page, state, most)
 	if n := len(page.Messages); n > 0 && from.kind == after && !part.more && src.lacksBetween(page.Messages[n-1].GlobalID, part.end.seen+1, page) {
 		part.items = append(part.items, src.gap(page.Messages[n-1].GlobalID, reasonOf(page.Loss), nil, part.end))
 	}
@@ -85,17 +85,20 @@ func (src source) read(ctx context.Context, from Position, most int) (stretch, e
 }
 
 // cut ends a stretch at its last message where the store may hold more after it.
-func (src source) cut(part stretch, from Position, page driver.Page, state driver.State, most int) stretch {
+func (src source) cut(part stretch, from Position, found judgement, page driver.Page, state driver.State, most int) stretch {
 	if from.kind == after && most > 0 && len(page.Messages) >= most {
-		part.end, part.more = src.lastOf(page, markOf(state)), true
+		part.end, part.more = src.lastOf(page, found, state), true
 	}
 	return part
 }
 
-// lastOf is the position after the last message of a page.
-func (src source) lastOf(page driver.Page, mark storeMark) Position {
+// lastOf is the position after the last message of a page. A reader may have
+// seen what comes after it.
+func (src source) lastOf(page driver.Page, found judgement, state driver.State) Position {
 	last := page.Messages[len(page.Messages)-1]
-	return src.after(newItem(last, mark))
+	p := src.after(newItem(last, markOf(state)))
+	p.seen = max(p.seen, found.seen)
+	return p
 }
 
 // readPage asks the store.
