@@ -18,9 +18,9 @@ func TestClient_RequestWithoutChunksGetsOneAnswer(t *testing.T) {
 	s.client = c
 	f := &frame{passage: passage{id: 2, gid: 2}, prev: 1, channel: "/a", data: []byte("2")}
 	c.offer(queued{frame: f, sub: s}) // comes while 1 is read
-	stored := appendMessage(nil, 1, 1, "/a", []byte("1"))
+	stored := &frame{passage: passage{id: 1, gid: 1}, channel: "/a", data: []byte("1")}
 	place := bus.After(1)
-	c.resume(&digest{messages: stored, pieces: []piece{{gid: 1, end: len(stored)}}, spots: []spot{{place: &place, delivered: true}}}, task{subs: c.subs})
+	c.resume(&digest{pieces: []piece{{gid: 1, frame: stored}}, spots: []spot{{place: &place, delivered: true}}}, task{subs: c.subs})
 	var b batch
 	c.take(&b)
 	if len(b.parts) != 1 || !b.last {

@@ -1,34 +1,41 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/messagebus-go/messagebus/bus"
 )
 
 // A digest is what one client gets of the pages that were read for it.
 type digest struct {
-	messages []byte  // as they stand between the brackets of an array
-	pieces   []piece // of them
+	frames   frames  // that others get as well; nil: it has its messages to itself
+	messages []byte  // as they stand between the brackets of an array; none where there are frames
+	pieces   []piece // of what there is
+	size     int     // bytes, about
 	status   status
 	gaps     gapReport
 	spots    []spot // where the client stands then
-	more     bool   // it would have become too long
+	end      int64  // the global id up to which all channels are in it; 0: it was not cut by that
+	more     bool   // the store has more for the client
 	loose    bool   // what was read is remembered: the pages may lack what is below their last
 }
 
 // A piece is one message of a digest.
 type piece struct {
 	gid        int64
-	start, end int    // in digest.messages
 	epoch      string // of the store
+	start, end int    // in digest.messages
+	frame      *frame // or nil
 }
 
 // A spot is where a client stands on one channel after a read.
 type spot struct {
 	place     *bus.Position // nil: where it stood before
+	cut       bool          // the store has more after place
 	delivered bool          // there are messages for the client
 	withheld  int64         // the newest message withheld since the last one delivered; 0: none
 	hidden    bool          // something was withheld, or could not be read
@@ -45,8 +52,8 @@ func (d *digest) add(channel string, page *bus.Page, allows func(*bus.Message) b
 	newest := int64(0)
 	for i := range page.Messages {
 		m := &page.Messages[i]
-		if limit > 0 && len(d.messages) >= limit {
-			d.more = true
+		if d.isFull(limit) {
+			d.more, at.cut = true, true
 			at.stopBefore(page.Messages, i)
 			return at
 		}
@@ -67,18 +74,37 @@ func (d *digest) add(channel string, page *bus.Page, allows func(*bus.Message) b
 		}
 	}
 	place := page.Position
-	at.place = &place
+	at.place, at.cut = &place, page.More
 	d.more = d.more || page.More
 	return at
 }
 
+// leave leaves a channel for the next read, from a place; nil: from where the
+// client stood before.
+func (d *digest) leave(place *bus.Position) *spot {
+	d.spots = append(d.spots, spot{place: place, cut: true})
+	d.more = true
+	return &d.spots[len(d.spots)-1]
+}
+
+// isFull reports whether a digest of at most so many bytes (0: any number) has
+// no room.
+func (d *digest) isFull(most int) bool { return most > 0 && d.size >= most }
+
 func (d *digest) append(channel string, m *bus.Message, epoch string) {
+	if d.frames != nil {
+		f := d.frames.of(m)
+		d.pieces = append(d.pieces, piece{gid: m.GlobalID, epoch: epoch, frame: f})
+		d.size += f.size()
+		return
+	}
 	if len(d.messages) > 0 {
 		d.messages = append(d.messages, ',')
 	}
 	start := len(d.messages)
 	d.messages = appendMessage(d.messages, m.GlobalID, m.ID, channel, m.Data)
-	d.pieces = append(d.pieces, piece{m.GlobalID, start, len(d.messages), epoch})
+	d.pieces = append(d.pieces, piece{gid: m.GlobalID, epoch: epoch, start: start, end: len(d.messages)})
+	d.size = len(d.messages)
 }
 
 func (at *spot) stopBefore(messages []bus.Message, i int) {
@@ -92,12 +118,12 @@ func (at *spot) stopBefore(messages []bus.Message, i int) {
 // or not all of it.
 func (d *digest) reached() (gid int64, epoch string, known bool) {
 	for _, at := range d.spots {
-		if at.place == nil || d.more {
+		if at.place == nil || at.cut && d.end == 0 {
 			return 0, "", false
 		}
-		gid, epoch = max(gid, at.place.GlobalID()), at.place.Epoch()
+		gid, epoch = max(gid, at.place.GlobalID()), cmp.Or(at.place.Epoch(), epoch)
 	}
-	return gid, epoch, len(d.spots) > 0
+	return cmp.Or(d.end, gid), epoch, len(d.spots) > 0
 }
 
 // empty reports whether there is nothing to tell.
@@ -114,50 +140,85 @@ func (h *Handler) tell(d *digest, page *bus.Page, to *recipient) {
 	}
 }
 
-// firstDigest is the answer to a query, as far as the backlog goes.
+// firstDigest is the answer to a query, as far as the backlog goes and a client
+// takes in one piece.
 func (h *Handler) firstDigest(q *query, pages map[string]bus.Page, to *recipient) *digest {
 	d := &digest{spots: make([]spot, 0, len(q.asks)), loose: h.loose}
+	most := h.bound(d, q.events, maps.Values(pages))
 	for _, a := range q.asks {
 		page := pages[a.channel]
-		told := !a.fromNow && a.last == announce
+		told := !a.fromNow && a.last == announce && a.event == nil
 		// Ahead of the store: as if it had asked for new ones. Who has said
 		// more than an id is told of a gap, and gets what there is.
-		ahead := a.mark == nil && !a.fromNow && a.last > page.LastID
+		ahead := a.mark == nil && a.event == nil && !a.fromNow && a.last > page.LastID
 		if ahead {
-			told, page.Messages, page.Skipped = true, nil, 0
-		} else if q.gaps {
-			h.tell(d, &page, to)
-		}
-		at := d.add(a.channel, &page, h.chooser(a.channel, to), 0)
-		at.began = a.began(ahead, at)
-		if told || at.hidden {
-			d.status.add(a.channel, page.LastID)
-			at.withheld = 0
+			told, page.Messages, page.Skipped, page.More = true, nil, 0, false
 		}
 		if q.gaps {
 			q.header.Set(epochHeader, page.Position.Epoch())
+		}
+		if len(page.Messages) > 0 && d.isFull(most) || !d.cutPage(&page) {
+			d.leave(a.before(&page)).began = a.beganBefore(&page)
+			continue
+		}
+		if q.gaps && !ahead {
+			h.tell(d, &page, to)
+		}
+		at := d.add(a.channel, &page, h.chooser(a.channel, to), most)
+		at.began = a.began(ahead, at)
+		if told || at.hidden {
+			d.status.add(a.channel, at.told(&page))
+			at.withheld = 0
 		}
 	}
 	return d
 }
 
+// told is the id at which a client is told to stand: no further than what it
+// was given.
+func (at *spot) told(page *bus.Page) int64 {
+	if at.cut {
+		return at.place.ID()
+	}
+	return page.LastID
+}
+
+// before is where a client stands that has got nothing of a page yet.
+func (a ask) before(page *bus.Page) *bus.Position {
+	place := a.position(1)
+	if a.event == nil && a.last < announce { // the newest ones will be others
+		place = bus.Resume(page.Messages[0].ID-1, 0, page.Position.Epoch())
+	}
+	return &place
+}
+
+const (
+	// defaultRead is how many messages one read brings, but for requests of so
+	// many channels that it would be less than minRead of each.
+	defaultRead = 16 << 10
+	minRead     = 8
+)
+
+// readOf is how many messages of each of so many channels are read at once.
+func (h *Handler) readOf(channels int) int { return max(h.atOnce/max(channels, 1), minRead) }
+
 // readFirst reads what a query asks for, in one round trip.
 func (h *Handler) readFirst(ctx context.Context, q *query) (map[string]bus.Page, error) {
+	most := h.readOf(len(q.asks))
 	from := make(map[string]bus.Position, len(q.asks))
 	for _, a := range q.asks {
-		from[a.channel] = a.position()
+		from[a.channel] = a.position(most)
 	}
-	pages, err := h.view(&q.identity).Read(ctx, from)
+	view := h.view(&q.identity)
+	pages, err := view.ReadSome(ctx, from, most)
+	if err == nil && q.resumed != nil {
+		pages, err = q.readOn(ctx, view, from, pages, most)
+	}
 	switch {
 	case errors.Is(err, bus.ErrInvalidChannel):
 		return nil, badRequest("%v", err)
 	case err != nil:
 		return nil, fmt.Errorf("read the backlog: %w", err)
-	}
-	if q.resumed != nil && q.gaps {
-		if err := h.forgiveTrimmed(ctx, q, pages); err != nil {
-			return nil, fmt.Errorf("read the backlog: %w", err)
-		}
 	}
 	return pages, nil
 }

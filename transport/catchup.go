@@ -3,14 +3,15 @@ package transport
 import (
 	"context"
 	"fmt"
-	"math"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/messagebus-go/messagebus/bus"
 )
 
-// readers read the backlog for clients that are behind, a few at a time.
+// readers read the backlog for clients that are behind: for all who wait at once,
+// a few times at once.
 type readers struct {
 	mu      sync.Mutex // guards below
 	waiting []*client
@@ -18,8 +19,13 @@ type readers struct {
 }
 
 const (
-	maxReaders  = 8
-	readAtOnce  = 64 // messages of a channel: what does not fit is read and decoded in vain
+	maxReaders = 8
+	maxShared  = 1 << 16 // channels of clients that one read is for
+	readAtOnce = 64      // messages of a channel: what does not fit is read and decoded in vain
+
+	// gatherTime is what those who fell behind together may take to say so.
+	gatherTime = 5 * time.Millisecond
+
 	readTimeout = time.Minute
 	retryAfter  = 250 * time.Millisecond
 )
@@ -34,34 +40,69 @@ func (h *Handler) catchUp(c *client, slow bool) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	rs.waiting = append(rs.waiting, c)
-	if rs.running < maxReaders {
-		rs.running++
+	if len(rs.waiting) == 1 { // else somebody comes for all of them
+		h.startReader()
+	}
+}
+
+// startReader adds a goroutine that reads, unless there are enough. readers.mu
+// must be held.
+func (h *Handler) startReader() {
+	if h.readers.running < maxReaders {
+		h.readers.running++
 		h.loops.Go(h.readAll)
 	}
 }
 
 // readAll reads for those who wait, until there is nobody.
 func (h *Handler) readAll() {
-	for {
-		c := h.readers.next()
-		if c == nil {
-			return
-		}
-		h.readUntilDone(c)
+	pause(h.ctx, gatherTime)
+	for clients := h.nextToRead(); len(clients) > 0; clients = h.nextToRead() {
+		h.readUntilDone(clients)
 	}
 }
 
-// readUntilDone reads what c lacks, and tries again while the store does not
-// answer.
-func (h *Handler) readUntilDone(c *client) {
-	for tries := 0; !c.isOver(); tries++ {
+// nextToRead returns for whom the caller is to read, all of one site; nobody: it
+// may go.
+func (h *Handler) nextToRead() []*client {
+	rs := &h.readers
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if len(rs.waiting) == 0 {
+		rs.running--
+		return nil
+	}
+	var clients, others []*client
+	room := maxShared
+	for _, c := range rs.waiting {
+		if room > 0 && c.identity.isOfSiteOf(&rs.waiting[0].identity) {
+			clients = append(clients, c)
+			room -= c.channels()
+		} else {
+			others = append(others, c)
+		}
+	}
+	if rs.waiting = others; len(others) > 0 {
+		h.startReader()
+	}
+	return clients
+}
+
+// readUntilDone reads what clients lack, and tries again while the store does
+// not answer.
+func (h *Handler) readUntilDone(clients []*client) {
+	for tries := 0; ; tries++ {
+		clients = slices.DeleteFunc(clients, (*client).isOver)
+		if len(clients) == 0 {
+			return
+		}
 		err := errPanic
-		h.guard("the store", func() { err = h.readFor(c) })
+		h.guard("the store", func() { err = h.readFor(clients) })
 		if err == nil {
 			return
 		}
 		if tries == 0 {
-			h.options.Logger.Warn("cannot read the backlog for a held request", "client", c.clientID, "error", err)
+			h.options.Logger.Warn("cannot read the backlog for held requests", "requests", len(clients), "error", err)
 		}
 		if !pause(h.ctx, retryAfter) {
 			return
@@ -69,46 +110,60 @@ func (h *Handler) readUntilDone(c *client) {
 	}
 }
 
-// next returns who is served next; nil: the caller may go.
-func (rs *readers) next() *client {
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	if len(rs.waiting) == 0 {
-		rs.running--
-		return nil
-	}
-	c := rs.waiting[0]
-	rs.waiting[0] = nil
-	rs.waiting = rs.waiting[1:]
-	return c
-}
-
-func (h *Handler) readFor(c *client) error {
+// readFor reads each channel once for all clients, who are of one site.
+func (h *Handler) readFor(clients []*client) error {
 	ctx, cancel := context.WithTimeout(h.ctx, readTimeout)
 	defer cancel()
-	t := c.toRead()
-	pages, err := h.view(&c.identity).ReadSome(ctx, t.from, readAtOnce)
+	tasks := make([]task, len(clients))
+	from := make(map[string][]bus.Position)
+	for i, c := range clients {
+		tasks[i] = c.toRead()
+		for j, s := range tasks[i].subs {
+			from[s.channel] = append(from[s.channel], tasks[i].from[j])
+		}
+	}
+	read, err := h.view(&clients[0].identity).ReadMany(ctx, from, min(readAtOnce, h.readOf(len(from))))
 	if err != nil {
 		return fmt.Errorf("read the backlog: %w", err)
 	}
-	c.resume(h.digestOf(c, &t, pages), t)
+	made := make(frames)
+	for i, c := range clients {
+		c.resume(h.digestOf(c, &tasks[i], read, made), tasks[i])
+	}
 	return nil
 }
 
-// digestOf is what c gets of the pages of t.
-func (h *Handler) digestOf(c *client, t *task, pages map[string]bus.Page) *digest {
-	most, end := h.options.Limits.MaxQueuedBytes, int64(math.MaxInt64)
-	if c.encoder.ordered() {
-		most, end = 0, commonEnd(pages, most)
+// frames are the messages that were read at once, by channel and global id, so
+// that each is encoded once for all who get it.
+type frames map[frameKey]*frame
+
+type frameKey struct {
+	channel string
+	gid     int64
+}
+
+func (fs frames) of(m *bus.Message) *frame {
+	key := frameKey{m.Channel, m.GlobalID}
+	f := fs[key]
+	if f == nil {
+		f = newFrame(m)
+		fs[key] = f
 	}
-	d := &digest{spots: make([]spot, 0, len(t.subs)), loose: h.loose}
-	for _, s := range t.subs {
-		page := pages[s.channel]
-		if most > 0 && len(d.messages) >= most || !cutAfter(&page, end) {
-			d.leave()
+	return f
+}
+
+// digestOf is what c gets of what was read for t.
+func (h *Handler) digestOf(c *client, t *task, read *bus.Reading, made frames) *digest {
+	d := &digest{spots: make([]spot, 0, len(t.subs)), frames: made, loose: h.loose}
+	pages := t.pages(read)
+	most := h.bound(d, c.encoder.ordered(), slices.Values(pages))
+	for i, s := range t.subs {
+		page := pages[i]
+		if d.isFull(most) || !d.cutPage(&page) {
+			d.leave(nil)
 			continue
 		}
-		page.Messages = s.read.unread(page.Messages)
+		page.Messages = c.unread(s, page.Messages)
 		if t.gaps {
 			h.tell(d, &page, &c.recipient)
 		}
@@ -117,17 +172,21 @@ func (h *Handler) digestOf(c *client, t *task, pages map[string]bus.Page) *diges
 	return d
 }
 
-// leave leaves a channel for the next read.
-func (d *digest) leave() {
-	d.spots = append(d.spots, spot{})
-	d.more = true
+// unread leaves out what a page brings again. Others have the same page.
+func (c *client) unread(s *subscription, messages []bus.Message) []bus.Message {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.read == nil {
+		return messages
+	}
+	return s.read.unread(slices.Clone(messages))
 }
 
 // A task is what a client lacks at a moment.
 type task struct {
 	subs    []*subscription
-	from    map[string]bus.Position // up to where it has been sent messages
-	newest  int64                   // the highest global id among them
+	from    []bus.Position // up to where it has been sent messages
+	newest  int64          // the highest global id among them
 	gaps    bool
 	version int // of the client's subscriptions
 }
@@ -136,16 +195,31 @@ func (c *client) toRead() task {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := task{
-		subs: make([]*subscription, 0, len(c.subs)), from: make(map[string]bus.Position, len(c.subs)),
+		subs: make([]*subscription, 0, len(c.subs)), from: make([]bus.Position, 0, len(c.subs)),
 		newest: c.newest, gaps: c.gaps, version: c.version,
 	}
 	for _, s := range c.subs {
 		if !s.fresh {
 			t.subs = append(t.subs, s)
-			t.from[s.channel] = *s.sent
+			t.from = append(t.from, *s.sent)
 		}
 	}
 	return t
+}
+
+func (c *client) channels() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.subs)
+}
+
+// pages are those of the channels of t, which may be changed.
+func (t *task) pages(read *bus.Reading) []bus.Page {
+	pages := make([]bus.Page, len(t.subs))
+	for i, s := range t.subs {
+		pages[i] = *read.Page(s.channel, t.from[i])
+	}
+	return pages
 }
 
 // resume gives c what was read for it, unless some of it is not wanted any more.

@@ -324,12 +324,15 @@ func (c *client) stand(d *digest, subs []*subscription) {
 		if at.delivered || at.withheld != 0 {
 			s.withheld = at.withheld
 		}
-		c.epoch = at.place.Epoch()
+		if epoch := at.place.Epoch(); epoch != "" { // else nothing was read yet
+			c.epoch = epoch
+		}
 	}
 }
 
 // wentBack reports whether a read has ended in another life of the store than
 // the one before.
 func (s *subscription) wentBack(place *bus.Position) bool {
-	return place.Epoch() != s.sent.Epoch() || place.GlobalID() < s.sent.GlobalID()
+	epoch := s.sent.Epoch() // empty where nothing was read yet
+	return epoch != "" && place.Epoch() != epoch || place.GlobalID() < s.sent.GlobalID()
 }

@@ -13,8 +13,8 @@ type encoder interface {
 	// over: the last part follows at once.
 	first(d *digest, over bool) []byte
 
-	// again is what was read later. newest is the highest global id that the
-	// client was sent.
+	// again is what was read later, as frames. newest is the highest global id
+	// that the client was sent.
 	again(d *digest, newest int64) [][]byte
 
 	// live is a message that others get too; the bytes may be shared.
@@ -69,16 +69,29 @@ func (a arrays) again(d *digest, _ int64) [][]byte {
 	case len(d.pieces) == 0 && d.gaps.empty():
 		return nil
 	case a.single():
-		return [][]byte{a.part(array(d.gaps.before(d.messages)))}
+		return [][]byte{a.part(array(d.gaps.before(d.joined())))}
 	}
 	var parts [][]byte
 	if !d.gaps.empty() {
 		parts = append(parts, a.part(array(d.gaps.message())))
 	}
 	for _, p := range d.pieces {
-		parts = append(parts, a.part(array(d.messages[p.start:p.end])))
+		parts = append(parts, a.live(p.frame))
 	}
 	return parts
+}
+
+// joined is the messages of frames as they stand between the brackets of an array.
+func (d *digest) joined() []byte {
+	b := make([]byte, 0, d.size)
+	for i, p := range d.pieces {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		one := p.frame.array()
+		b = append(b, one[1:len(one)-1]...)
+	}
+	return b
 }
 
 // late puts a client's position back to where it was: clients take the id of

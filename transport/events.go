@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"net/http"
@@ -54,6 +55,19 @@ func (h *Handler) readEvents(w http.ResponseWriter, r *http.Request, q *query) e
 	return q.resume(r.Header.Get(lastEventID))
 }
 
+// afterEvent is the position of a client that comes back: it has what came before
+// it began, and all channels up to the event. After a reset it has the event alone.
+func (a ask) afterEvent() bus.Position {
+	switch gid, epoch := a.event.globalID, a.event.epoch; {
+	case a.fromNow || a.last <= 0 || a.mark == nil && epoch != "" || a.mark != nil && a.mark.epoch != epoch:
+		return bus.Resume(0, gid, epoch)
+	case a.mark != nil:
+		return bus.Resume(a.last, a.mark.globalID, epoch).SeenUpTo(gid)
+	default:
+		return bus.After(a.last).SeenUpTo(gid)
+	}
+}
+
 // resume has every channel go on after an event.
 func (q *query) resume(id string) error {
 	if id == "" {
@@ -66,14 +80,45 @@ func (q *query) resume(id string) error {
 	}
 	q.resumed = &mark{epoch: epoch, globalID: gid}
 	for i := range q.asks {
-		q.asks[i] = ask{channel: q.asks[i].channel, mark: q.resumed}
+		q.asks[i].event = q.resumed
 	}
 	return nil
 }
 
+// readOn reads on where all of a page lies before the last event, and drops the
+// gaps that are older still. All channels are read again at once: what one page
+// holds and another one cannot would be passed over.
+func (q *query) readOn(ctx context.Context, view *bus.Bus, from map[string]bus.Position, pages map[string]bus.Page, most int) (map[string]bus.Page, error) {
+	gaps := make(map[string]*bus.GapError)
+	for {
+		seen := false
+		for channel, page := range pages {
+			gaps[channel] = cmp.Or(gaps[channel], page.Gap)
+			if page.More && page.Position.GlobalID() <= q.resumed.globalID {
+				from[channel], seen = page.Position, true
+			}
+		}
+		if !seen {
+			break
+		}
+		var err error
+		if pages, err = view.ReadSome(ctx, from, most); err != nil {
+			return nil, err
+		}
+	}
+	for channel, page := range pages {
+		page.Gap = gaps[channel]
+		pages[channel] = page
+	}
+	if !q.gaps {
+		return pages, nil
+	}
+	return pages, q.forgiveTrimmed(ctx, view, pages)
+}
+
 // forgiveTrimmed drops the gaps of channels of which something is stored from
 // before the last event: what was trimmed is older still.
-func (h *Handler) forgiveTrimmed(ctx context.Context, q *query, pages map[string]bus.Page) error {
+func (q *query) forgiveTrimmed(ctx context.Context, view *bus.Bus, pages map[string]bus.Page) error {
 	doubtful := make(map[string]bus.Position)
 	for channel, page := range pages {
 		if page.Gap != nil && (page.Gap.Reason == bus.GapTrimmed || page.Gap.Reason == bus.GapPossible) {
@@ -83,7 +128,7 @@ func (h *Handler) forgiveTrimmed(ctx context.Context, q *query, pages map[string
 	if len(doubtful) == 0 {
 		return nil
 	}
-	oldest, err := h.view(&q.identity).ReadSome(ctx, doubtful, 1)
+	oldest, err := view.ReadSome(ctx, doubtful, 1)
 	for channel, found := range oldest {
 		if len(found.Messages) > 0 && found.Messages[0].GlobalID <= q.resumed.globalID {
 			page := pages[channel]
@@ -155,8 +200,12 @@ func (e events) again(d *digest, newest int64) [][]byte {
 		parts = append(parts, e.wrap(128, func(b []byte) []byte { return e.appendGaps(b, d) }))
 	}
 	for _, p := range d.byGlobalID() {
-		parts = append(parts, e.wrap(p.end-p.start+64, func(b []byte) []byte { return e.appendPiece(b, d, p, newest) }))
-		newest = max(newest, p.gid)
+		if p.gid > newest {
+			newest = p.gid
+			parts = append(parts, e.live(p.frame))
+		} else {
+			parts = append(parts, e.late(p.frame, 0))
+		}
 	}
 	return parts
 }

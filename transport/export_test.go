@@ -31,3 +31,6 @@ func (h *Handler) Interrupt() {
 		}
 	})
 }
+
+// ReadAtOnce makes the handler read fewer messages at once.
+func (h *Handler) ReadAtOnce(n int) { h.atOnce = n }

@@ -29,6 +29,7 @@ type Handler struct {
 	workers   []*worker
 	turn      atomic.Uint32 // whose turn among the workers it is
 	readers   readers
+	atOnce    int // messages that are read
 
 	ctx    context.Context //nolint:containedctx // ends when nobody is held any more; the loops' own
 	cancel context.CancelFunc
@@ -57,7 +58,7 @@ func NewHandler(b *bus.Bus, opts *Options) (*Handler, error) {
 	}
 	h := &Handler{
 		bus: b, loose: b.MayComeLate(), options: options, prefixes: prefixesOf(options.BasePath), origins: origins,
-		table: newTable(), clients: newClients(options.Limits.MaxHeld), deadlines: newDeadlines(),
+		atOnce: defaultRead, table: newTable(), clients: newClients(options.Limits.MaxHeld), deadlines: newDeadlines(),
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.watcher = newWatcher(h)

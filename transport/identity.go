@@ -23,6 +23,11 @@ func (id *Identity) storedName(channel string) string {
 	return channel + siteSeparator + id.Site
 }
 
+// isOfSiteOf reports whether both see the same channels.
+func (id *Identity) isOfSiteOf(other *Identity) bool {
+	return id.Site == other.Site && id.sited() == other.sited()
+}
+
 // view is the bus as a client sees it.
 func (h *Handler) view(id *Identity) *bus.Bus {
 	if !id.sited() {

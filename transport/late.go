@@ -167,9 +167,19 @@ func (s *subscription) stands() int64 { return max(s.sent.ID(), s.read.newest().
 // itself stands at what was settled; what was read above that is not read again.
 func (s *subscription) readTo() int64 { return max(s.sent.GlobalID(), s.read.newest().gid) }
 
+// beganBefore is began for a channel whose page is left for later.
+func (a ask) beganBefore(page *bus.Page) int64 {
+	if a.event == nil && a.last < announce {
+		return page.Messages[0].GlobalID - 1
+	}
+	return max(a.last, 0)
+}
+
 // began is up to where a client that asks for a channel wants nothing of it.
 func (a ask) began(ahead bool, at *spot) int64 {
 	switch {
+	case a.event != nil:
+		return 0 // it may have come late
 	case ahead, a.fromNow, a.last == announce, a.last < announce && len(at.read) == 0:
 		return at.place.GlobalID()
 	case a.last < announce:

@@ -82,9 +82,9 @@ func (r *reader) mayHave(m posted) bool {
 }
 
 // TestModel_EachClientGetsItsOwnMessagesOnceInOrderAndNoOthers lets clients
-// read slowly, leave in the middle of parts and come back, with and without
-// chunks, while messages for all kinds of targets are published and the feed is
-// cut.
+// read slowly, leave in the middle of parts and come back, each time in another
+// way: without chunks, with them, for events, by WebSocket, while messages for
+// all kinds of targets are published, the feed is cut and the store fails over.
 func TestModel_EachClientGetsItsOwnMessagesOnceInOrderAndNoOthers(t *testing.T) {
 	seeds := 12
 	if testing.Short() {
@@ -101,11 +101,14 @@ func runModel(t *testing.T, seed uint64) {
 	t.Helper()
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	store := bustest.NewStore(t)
-	r := newRigOn(t, store, &transport.Options{
+	r := newRigOn(t, store, socketOptions(transport.Options{
 		Identify: byHeaders,
-		LongPoll: transport.LongPollOptions{Hold: 3 * time.Second},
+		LongPoll: transport.LongPollOptions{Hold: 3 * time.Second, MaxAge: 4 * time.Second, Heartbeat: time.Second},
 		Limits:   transport.LimitOptions{MaxQueuedBytes: 1500},
-	})
+	}))
+	if rnd.IntN(2) == 0 {
+		r.handler.ReadAtOnce(1)
+	}
 	r.handler.IndexFrom(2 + int(seed%3)*100) // not at all, in some seeds
 	channels := []string{"/a", "/b", "/c", "/global/g"}
 	readers := make([]*reader, modelUsers*modelClients)
@@ -124,7 +127,13 @@ func runModel(t *testing.T, seed uint64) {
 			}
 		})
 	}
-	all := publishMany(t, r, rnd, func() { store.Faults().CutFeeds(errors.New("cut")) })
+	all := publishMany(t, r, rnd, func() {
+		if rnd.IntN(2) == 0 {
+			store.Faults().CutFeeds(errors.New("cut"))
+		} else {
+			store.Faults().FailOver(0)
+		}
+	})
 	time.Sleep(30 * time.Second) //nolint:forbidigo // the bubble's time: several holds, for everybody to catch up
 	stop()
 	running.Wait()
@@ -189,30 +198,56 @@ func (m posted) options() []bus.PublishOption {
 	return opts
 }
 
-// session is one request, which may end in the middle of anything.
+// session is one connection, which may end in the middle of anything.
 func (r *reader) session(on *rig, rnd *rand.Rand, stop <-chan struct{}) {
+	pause := func() {
+		if rnd.IntN(8) == 0 { // slow
+			select {
+			case <-time.After(time.Duration(rnd.IntN(1500)) * time.Millisecond):
+			case <-stop:
+			}
+		}
+	}
+	switch leaves := rnd.IntN(40); rnd.IntN(4) {
+	case 0:
+		r.poll(on, leaves, pause, "Dont-Chunk: 1")
+	case 1:
+		r.poll(on, leaves, pause)
+	case 2:
+		r.listen(on, leaves, rnd, pause)
+	case 3:
+		r.talk(on, leaves, pause, stop)
+	}
+}
+
+// head says who r is.
+func (r *reader) head() []string {
+	return []string{fmt.Sprintf("X-User: %d", r.user), fmt.Sprintf("X-Groups: [%d,%d]", r.groups()[0], r.groups()[1]), "X-Site: " + r.site}
+}
+
+// form asks for what r lacks.
+func (r *reader) form() string {
+	var fields []string
+	for _, channel := range r.channels {
+		fields = append(fields, fmt.Sprintf("%s=%d", channel, r.last[channel]))
+	}
+	return strings.Join(fields, "&")
+}
+
+// poll gets one answer, or so many parts at most.
+func (r *reader) poll(on *rig, most int, pause func(), head ...string) {
 	conn, err := on.server.Dial(context.Background())
 	if err != nil {
 		on.tb.Error(err)
 		return
 	}
 	defer conn.Close()
-	var body []string
-	for _, channel := range r.channels {
-		body = append(body, fmt.Sprintf("%s=%d", channel, r.last[channel]))
-	}
-	head := []string{
-		fmt.Sprintf("X-User: %d", r.user), fmt.Sprintf("X-Groups: [%d,%d]", r.groups()[0], r.groups()[1]), "X-Site: " + r.site,
-	}
-	if rnd.IntN(3) == 0 {
-		head = append(head, "Dont-Chunk: 1")
-	}
-	p := send(on.tb, conn, request("/message-bus/"+r.id()+"/poll", strings.Join(body, "&"), head...)).head()
+	p := send(on.tb, conn, request("/message-bus/"+r.id()+"/poll", r.form(), append(head, r.head()...)...)).head()
 	if p.header.Get("Content-Length") != "" {
 		r.take(on.tb, p.body())
 		return
 	}
-	for leaves := rnd.IntN(40); leaves > 0; leaves-- {
+	for range most {
 		part, err := p.tryPart()
 		if errors.Is(err, io.EOF) || err == nil && part == "" {
 			return
@@ -222,12 +257,66 @@ func (r *reader) session(on *rig, rnd *rand.Rand, stop <-chan struct{}) {
 			return
 		}
 		r.take(on.tb, part)
-		if rnd.IntN(8) == 0 { // slow
-			select {
-			case <-time.After(time.Duration(rnd.IntN(1500)) * time.Millisecond):
-			case <-stop:
-				return
+		pause()
+	}
+}
+
+// listen is a browser that is cut off a few times, and comes back with the last
+// id of all.
+func (r *reader) listen(on *rig, most int, rnd *rand.Rand, pause func()) {
+	last, query := "", r.form()
+	for range 1 + rnd.IntN(3) {
+		l := on.listen(r.id(), query, last, r.head()...)
+		for range most {
+			e, open := l.next()
+			if !open {
+				break
 			}
+			if e.name == "" || e.name == "status" {
+				r.take(on.tb, "["+e.data+"]")
+			} else {
+				on.tb.Errorf("event %+v", e)
+			}
+			pause()
+		}
+		last = l.last
+		l.body.Close()
+	}
+}
+
+// talk is a WebSocket.
+func (r *reader) talk(on *rig, most int, pause func(), stop <-chan struct{}) {
+	s, _ := on.open(r.id(), r.head()...)
+	asks := make(map[string]int)
+	for _, channel := range r.channels {
+		asks[channel] = r.last[channel]
+	}
+	command, err := json.Marshal(map[string]any{"subscribe": asks})
+	if err != nil {
+		on.tb.Error(err)
+	}
+	select {
+	case s.commands <- string(command):
+	case <-s.closed: // refused, or replaced already
+		return
+	}
+	for said := 0; said < most; said++ {
+		select {
+		case part := <-s.messages:
+			r.take(on.tb, part)
+		case <-s.closed:
+			return
+		case <-stop:
+			said = most
+		}
+		pause()
+	}
+	close(s.commands)
+	for {
+		select {
+		case <-s.messages: // is lost
+		case <-s.closed:
+			return
 		}
 	}
 }
@@ -239,6 +328,9 @@ func (r *reader) take(tb testing.TB, part string) {
 		tb.Error(err)
 	}
 	for _, m := range messages {
+		if m.Channel == "/__subscribed" {
+			continue
+		}
 		if m.Channel != "/__status" {
 			r.last[m.Channel] = m.ID
 			n, _ := strconv.Atoi(string(m.Data))

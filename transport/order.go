@@ -2,6 +2,7 @@ package transport
 
 import (
 	"cmp"
+	"iter"
 	"math"
 	"slices"
 
@@ -12,21 +13,39 @@ import (
 // gets them in that order. What is read for it is cut where all channels have
 // been read to.
 
+// bound prepares d for what a client takes of pages in one go, and returns how many
+// bytes of messages that is; 0: cutPage sees to it.
+func (h *Handler) bound(d *digest, ordered bool, pages iter.Seq[bus.Page]) int {
+	most := h.options.Limits.MaxQueuedBytes
+	if !ordered {
+		return most
+	}
+	if end := commonEnd(pages, most); end < math.MaxInt64 {
+		d.end = end
+	}
+	return 0
+}
+
+// cutPage leaves out of a page what is beyond the end of d; false: that is all
+// of it.
+func (d *digest) cutPage(page *bus.Page) bool { return d.end == 0 || cutAfter(page, d.end) }
+
 // commonEnd is the global id up to which pages hold everything, and not much
 // more than so many bytes.
-func commonEnd(pages map[string]bus.Page, most int) int64 {
+func commonEnd(pages iter.Seq[bus.Page], most int) int64 {
 	end := int64(math.MaxInt64)
 	type message struct {
 		gid  int64
 		size int
 	}
 	var all []message
-	for channel, page := range pages {
+	for page := range pages {
 		if page.More {
 			end = min(end, page.Position.GlobalID())
 		}
 		for i := range page.Messages {
-			all = append(all, message{page.Messages[i].GlobalID, len(channel) + len(page.Messages[i].Data)})
+			m := &page.Messages[i]
+			all = append(all, message{m.GlobalID, len(m.Channel) + len(m.Data)})
 		}
 	}
 	slices.SortFunc(all, func(a, b message) int { return cmp.Compare(a.gid, b.gid) })

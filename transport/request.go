@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"net/url"
 	"os"
@@ -36,6 +35,7 @@ type ask struct {
 	last    int64 // as on the wire: -1 and below have meanings of their own
 	fromNow bool  // there was no last id
 	mark    *mark // what else the client knows; nil: nothing
+	event   *mark // the last event that it has, of all channels; nil: there is none
 }
 
 // announce is the last id of a client that wants new messages only, and to be
@@ -43,13 +43,15 @@ type ask struct {
 const announce = -1
 
 // position is from where the channel is read. A last id of -k asks for the
-// newest k-1 messages.
-func (a ask) position() bus.Position {
+// newest k-1 messages, of which it gets so many at most.
+func (a ask) position(most int) bus.Position {
 	switch {
+	case a.event != nil:
+		return a.afterEvent()
 	case a.fromNow || a.last == announce:
 		return bus.Latest()
 	case a.last < announce:
-		return bus.Last(int(min(-(a.last + 1), math.MaxInt32)))
+		return bus.Last(int(min(-(a.last + 1), int64(most))))
 	case a.mark != nil:
 		return bus.Resume(a.last, a.mark.globalID, a.mark.epoch)
 	default:

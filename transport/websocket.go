@@ -389,7 +389,8 @@ func (c *client) settleFresh(d *digest, subs []*subscription, q *query) (wake bo
 	}
 	c.gaps = c.gaps || q.gaps
 	_, epoch, _ := d.reached()
-	missed := len(subs) > 0 && c.epoch != "" && epoch != c.epoch // the others are of another life of the store
+	// The others are of another life of the store, or there is more.
+	missed := len(subs) > 0 && c.epoch != "" && epoch != c.epoch || d.more
 	for _, s := range subs {
 		missed = missed || s.missed
 	}

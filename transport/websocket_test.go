@@ -79,6 +79,14 @@ type socketKey struct{}
 // connect opens a WebSocket. The answer is that of a refused one.
 func (r *rig) connect(clientID string, head ...string) (*fakeSocket, *recorded) {
 	r.tb.Helper()
+	s, answer := r.open(clientID, head...)
+	synctest.Wait()
+	return s, answer
+}
+
+// open opens a WebSocket and waits for nothing.
+func (r *rig) open(clientID string, head ...string) (*fakeSocket, *recorded) {
+	r.tb.Helper()
 	s := &fakeSocket{tb: r.tb, commands: make(chan string), messages: make(chan string), closed: make(chan struct{})}
 	ctx := context.WithValue(context.WithoutCancel(r.tb.Context()), socketKey{}, s)
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://transport.test/message-bus/"+clientID+"/ws", nil)
@@ -92,7 +100,6 @@ func (r *rig) connect(clientID string, head ...string) (*fakeSocket, *recorded) 
 	}
 	answer := &recorded{header: make(http.Header)}
 	go r.handler.ServeHTTP(answer, request)
-	synctest.Wait()
 	return s, answer
 }
 
