@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"strconv"
 )
 
 // A frame is one thing that a server sends to a connection that has subscribed,
@@ -21,23 +20,27 @@ var (
 
 // What no frame exceeds.
 const (
-	maxLine = 64 << 10  // of a length, a number or an error
-	maxBulk = 512 << 20 // of a string: the most that Redis holds by default
+	maxLine   = 64 << 10  // of a number or an error
+	maxBulk   = 512 << 20 // of a string: the most that Redis holds by default
+	maxDigits = 9         // of that
 )
 
 // parseFrame reads the frame at the start of b, and returns its length. The
 // error is errShort when more bytes are needed.
 func parseFrame(b []byte) (frame, int, error) {
-	line, rest, err := cutLine(b)
-	if err != nil {
-		return frame{}, 0, err
-	}
-	if line[0] == '-' {
+	if len(b) > 0 && b[0] == '-' {
+		line, rest, err := cutLine(b)
+		if err != nil {
+			return frame{}, 0, err
+		}
 		return frame{kind: line[:1], data: line[1:]}, len(b) - len(rest), nil
 	}
-	n, err := parseLength(line, '*', 3)
-	if err != nil || n < 2 {
-		return frame{}, 0, badFrame(line)
+	n, rest, err := cutLength(b, '*', 3)
+	switch {
+	case err != nil:
+		return frame{}, 0, err
+	case n < 2:
+		return frame{}, 0, badFrame(b)
 	}
 	var f frame
 	for i := range n {
@@ -65,14 +68,14 @@ func cutLine(b []byte) (line, rest []byte, err error) {
 
 // cutValue returns a string or a number as it is written.
 func cutValue(b []byte) (value, rest []byte, err error) {
-	line, rest, err := cutLine(b)
-	if err != nil {
-		return nil, nil, err
-	}
-	if line[0] == ':' {
+	if len(b) > 0 && b[0] == ':' {
+		line, rest, err := cutLine(b)
+		if err != nil {
+			return nil, nil, err
+		}
 		return line[1:], rest, nil
 	}
-	n, err := parseLength(line, '$', maxBulk)
+	n, rest, err := cutLength(b, '$', maxBulk)
 	switch {
 	case err != nil:
 		return nil, nil, err
@@ -84,16 +87,25 @@ func cutValue(b []byte) (value, rest []byte, err error) {
 	return rest[:n], rest[n+len("\r\n"):], nil
 }
 
-// parseLength reads a line of this kind.
-func parseLength(line []byte, kind byte, most int) (int, error) {
-	if line[0] != kind {
-		return 0, badFrame(line)
+// cutLength reads a line of this kind: three of them stand in every message, so it
+// goes through the few bytes itself.
+func cutLength(b []byte, kind byte, most int) (n int, rest []byte, err error) {
+	if len(b) == 0 {
+		return 0, nil, errShort
 	}
-	n, err := strconv.Atoi(string(line[1:]))
-	if err != nil || n < 0 || n > most {
-		return 0, badFrame(line)
+	at := 1
+	for at < len(b) && at <= maxDigits && '0' <= b[at] && b[at] <= '9' {
+		n = 10*n + int(b[at]-'0')
+		at++
 	}
-	return n, nil
+	end := "\r\n"[:min(len("\r\n"), len(b)-at)] // as much of it as can be here
+	switch {
+	case b[0] != kind, n > most, at == 1 && end != "", string(b[at:at+len(end)]) != end:
+		return 0, nil, badFrame(b)
+	case len(end) < len("\r\n"):
+		return 0, nil, errShort
+	}
+	return n, b[at+len(end):], nil
 }
 
 func badFrame(b []byte) error {

@@ -32,6 +32,25 @@ func FuzzParseFrame(f *testing.F) {
 	})
 }
 
+func TestParseFrame_RefusesWhatIsNoLengthAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"*", "*3", "*3\r", "*3\r\n$7", "*2\r\n$536870912\r\n", "-", "-ERR",
+	} {
+		if _, _, err := parseFrame([]byte(text)); !errors.Is(err, errShort) {
+			t.Errorf("%q: %v, want errShort", text, err)
+		}
+	}
+	for _, text := range []string{
+		"*\r", "*x", "*-1\r\n", "*+2", "*1\r\n", "*4\r\n", "*2 ", "*2\n", "*2\r\r", "*0000000003",
+		"*2\r\n$\r", "*2\r\n$536870913\r\n", "*2\r\n$0000000000", "*2\r\n*1\r\n", "$1\r\nx\r\n", "\r\n", "x",
+	} {
+		if _, _, err := parseFrame([]byte(text)); !errors.Is(err, errBadFrame) {
+			t.Errorf("%q: %v, want errBadFrame", text, err)
+		}
+	}
+}
+
 func TestBuffer_KeepsWhatIsUnread(t *testing.T) {
 	t.Parallel()
 	var b buffer
