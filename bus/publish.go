@@ -132,7 +132,9 @@ func (b *Bus) Publish(ctx context.Context, channel string, data any, opts ...Pub
 	if err != nil {
 		err = fmt.Errorf("bus: publish %q: %w", channel, err)
 	}
-	b.tracePublish(p.info(at, time.Since(start), err))
+	info := p.info(at, time.Since(start), err)
+	info.Context = ctx
+	b.tracePublish(info)
 	return at.ID, err
 }
 

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"context"
 	"fmt"
 	"time"
 )
@@ -47,6 +48,10 @@ type Trace struct {
 
 // PublishInfo describes one publish.
 type PublishInfo struct {
+	// Context is that of Publish, by which traces join; nil where the message
+	// was queued before, and that call has returned.
+	Context context.Context //nolint:containedctx // handed on for the length of one call
+
 	Channel, Site string
 	ID, GlobalID  int64 // 0 on an error
 	Bytes         int   // of the envelope; 0 when it was refused before

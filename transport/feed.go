@@ -61,7 +61,7 @@ func (f *feed) deliver(m *bus.Message) {
 	if m.Sited {
 		name += siteSeparator + m.Site
 	}
-	f.h.traceDeliver(m.Channel, f.offer(name, newFrame(m), m))
+	f.h.traceDeliver(m, f.offer(name, newFrame(m), m))
 }
 
 // offer offers a message to those whom it is for, and returns how many clients

@@ -116,7 +116,7 @@ func TestRequest_PanicsInTraceAreContained(t *testing.T) {
 		r := newRig(t, &transport.Options{Trace: &transport.Trace{
 			Connect:    func(transport.Identity, string) { panic("x") },
 			Disconnect: func(transport.Identity, string, transport.Reason) { panic("x") },
-			Deliver:    func(string, int) { panic("x") },
+			Deliver:    func(*bus.Message, int) { panic("x") },
 		}})
 		p := r.poll("me", "/a=0").head()
 		p.want(noMessages)

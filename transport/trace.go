@@ -17,8 +17,9 @@ type Trace struct {
 	// Disconnect: a held request was answered, or its client has left.
 	Disconnect func(Identity, string, Reason)
 
-	// Deliver: a live message of a channel was queued for so many held requests.
-	Deliver func(channel string, requests int)
+	// Deliver: a live message was queued for so many held requests. It must not
+	// be changed.
+	Deliver func(m *bus.Message, requests int)
 
 	// Refuse: a client may not have a channel, for the reason that err says.
 	Refuse func(id Identity, clientID, channel string, err error)
@@ -96,9 +97,9 @@ func (h *Handler) traceDisconnect(c *client, why Reason) {
 	}
 }
 
-func (h *Handler) traceDeliver(channel string, requests int) {
+func (h *Handler) traceDeliver(m *bus.Message, requests int) {
 	if f := h.options.Trace.Deliver; f != nil && requests > 0 {
-		h.guard("Trace.Deliver", func() { f(channel, requests) })
+		h.guard("Trace.Deliver", func() { f(m, requests) })
 	}
 }
 

@@ -29,9 +29,9 @@ func (m *Metrics) Transport() *transport.Trace {
 	}
 }
 
-func (m *Metrics) deliver(channel string, requests int) {
+func (m *Metrics) deliver(message *bus.Message, requests int) {
 	m.deliveries.Add(float64(requests))
-	if counts, listed := m.channels[channel]; listed {
+	if counts, listed := m.channels[message.Channel]; listed {
 		counts.deliveries.Add(float64(requests))
 	}
 }
