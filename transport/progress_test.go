@@ -3,8 +3,6 @@ package transport_test
 import (
 	"context"
 	"io"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -55,42 +53,6 @@ func TestPoll_PeerThatTakesLongGetsAllAndMayAskAgain(t *testing.T) {
 			t.Error(err)
 		}
 	})
-}
-
-func TestStream_HTTP2PeerThatTakesLongGetsAll(t *testing.T) {
-	t.Parallel()
-	s := listen(t, &transport.Options{Limits: transport.LimitOptions{WriteTimeout: time.Second}}, nil, func(server *httptest.Server) {
-		server.EnableHTTP2 = true
-		server.StartTLS()
-	})
-	const n = 10 * longPart
-	for range 10 {
-		publish(t, s.bus, "/a", strings.Repeat("x", longPart))
-	}
-	client, ok := s.server.Client().Transport.(*http.Transport)
-	if !ok {
-		t.Fatal("another transport")
-	}
-	client.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: 64 << 10, MaxReceiveBufferPerConnection: 128 << 10}
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.server.URL+"/message-bus/me/poll", strings.NewReader("/a=0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("Content-Type", form)
-	w, err := client.RoundTrip(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer w.Body.Close()
-	pace := time.NewTicker(20 * time.Millisecond)
-	defer pace.Stop()
-	step := make([]byte, 32<<10)
-	for got := 0; got < n; got += len(step) {
-		<-pace.C
-		if _, err := io.ReadFull(w.Body, step[:min(len(step), n-got)]); err != nil {
-			t.Fatalf("after %d bytes: %v", got, err)
-		}
-	}
 }
 
 // wrapped is a rig whose handler cannot take connections over.
