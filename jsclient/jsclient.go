@@ -3,11 +3,11 @@
 //
 //	mux.Handle("/assets/", http.StripPrefix("/assets/", jsclient.Handler()))
 //
-// A page then loads the plain script, which sets the global MessageBusClient,
-// or imports the module:
+// A page then imports the module, or loads the drop-in for the gem's script,
+// which sets the global MessageBus:
 //
-//	<script src="/assets/message-bus-client.js"></script>
 //	<script type="module">import { createClient } from "/assets/index.js"</script>
+//	<script src="/assets/message-bus.js"></script>
 package jsclient
 
 import (
@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-//go:embed dist/index.js dist/message-bus-client.js
+//go:embed dist/*.js
 var dist embed.FS
 
 // file is one script, ready to be served.
@@ -29,16 +29,17 @@ type file struct {
 	etag    string
 }
 
-// Handler serves index.js, the ES module, and message-bus-client.js, the plain
-// script, at the root of its path. It answers GET and HEAD, with conditions and
-// ranges; 405 to other methods and 404 to other paths.
+// Handler serves the scripts at the root of its path: index.js, the ES module,
+// with sse.js, ws.js, share.js and share-worker.js, which it loads when it needs
+// them; and message-bus.js, the drop-in. It answers GET and HEAD, with conditions
+// and ranges; 405 to other methods and 404 to other paths.
 //
 // Browsers keep the files but ask each time whether they are current: the
 // names stay the same from one version to the next, and a page must not run an
 // older client than its server.
 func Handler() http.Handler {
 	files := map[string]file{}
-	for _, name := range []string{"index.js", "message-bus-client.js"} {
+	for _, name := range []string{"index.js", "sse.js", "ws.js", "share.js", "share-worker.js", "message-bus.js"} {
 		files[name] = load(name)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -11,7 +11,7 @@ import (
 	"github.com/messagebus-go/messagebus/jsclient"
 )
 
-var names = []string{"index.js", "message-bus-client.js"}
+var names = []string{"index.js", "sse.js", "ws.js", "share.js", "share-worker.js", "message-bus.js"}
 
 func serve(h http.Handler, method, path string, header ...string) *http.Response {
 	r := httptest.NewRequest(method, path, nil)
@@ -120,10 +120,10 @@ func TestHandler_RefusesOtherMethods(t *testing.T) {
 	}
 }
 
-func TestHandler_ServesAScriptThatSetsItsGlobal(t *testing.T) {
+func TestHandler_ServesADropInThatSetsItsGlobal(t *testing.T) {
 	t.Parallel()
-	script := string(body(t, serve(jsclient.Handler(), http.MethodGet, "/message-bus-client.js")))
-	if !strings.Contains(script, "var MessageBusClient=") {
-		t.Error("the plain script does not set MessageBusClient")
+	script := string(body(t, serve(jsclient.Handler(), http.MethodGet, "/message-bus.js")))
+	if !strings.Contains(script, ".MessageBus=") {
+		t.Error("the plain script does not set MessageBus")
 	}
 }

@@ -4,7 +4,8 @@
 #   scripts/js.sh install FOLDER
 #                           put the npm packages of a folder where they belong
 #   scripts/js.sh build     rebuild jsclient/dist
-#   scripts/js.sh check     types, tests, size, and that dist/ is what the sources give
+#   scripts/js.sh check     types, tests, size, the package, and that dist/ is what the
+#                           sources give
 set -euo pipefail
 # shellcheck source=scripts/workspace.sh
 source "$(dirname "${BASH_SOURCE[0]}")/workspace.sh"
@@ -37,6 +38,7 @@ check)
 	diff -rq dist "$copy/dist" || fail 'jsclient/dist is not what the sources give: run "make js" and commit it'
 	echo 'dist/ is what the sources give'
 	npm run size
+	npm run package
 	;;
 *) fail 'usage: scripts/js.sh install FOLDER|build|check' ;;
 esac

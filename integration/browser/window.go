@@ -15,17 +15,21 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/cdproto/security"
 	"github.com/chromedp/chromedp"
 )
 
 // A Window is one page in a browser context of its own: it shares no storage
-// with other windows. Its methods fail the test, and are for its goroutine only.
+// with other windows, but for those that are opened beside it. Its methods fail
+// the test, and are for its goroutine only.
 type Window struct {
-	tb   testing.TB
-	ctx  context.Context
-	name string
+	tb     testing.TB
+	ctx    context.Context
+	end    context.CancelFunc
+	closed bool
+	name   string
 
 	mu       sync.Mutex
 	problems []string // guarded by mu: what the page threw, or tried although it must not
@@ -36,19 +40,27 @@ type Options struct {
 	Dark      bool
 	Phone     bool // 390 by 844, with touch; else 1280 by 800
 	Untrusted bool // takes certificates of anybody
+
+	// Beside, if set, is a window with which this one shares all storage, as two
+	// tabs of one user do.
+	Beside *Window
 }
 
 // Open opens a window. The name is for messages and file names.
 func (b *Browser) Open(tb testing.TB, name string, opts Options) *Window {
 	tb.Helper()
 	w := &Window{tb: tb, name: name}
-	ctx, end := chromedp.NewContext(b.ctx, chromedp.WithNewBrowserContext(), chromedp.WithListener(w.note))
-	w.ctx = ctx
+	parent, storage := b.ctx, chromedp.WithNewBrowserContext()
+	if opts.Beside != nil {
+		storage = chromedp.WithExistingBrowserContext(chromedp.FromContext(opts.Beside.ctx).BrowserContextID)
+	}
+	w.ctx, w.end = chromedp.NewContext(parent, storage, chromedp.WithListener(w.note))
+	ctx := w.ctx
 	tb.Cleanup(func() {
-		if tb.Failed() {
+		if tb.Failed() && !w.closed {
 			w.explain()
 		}
-		end()
+		w.end()
 	})
 	// The context that opens a window is the window's life: it has no deadline.
 	if err := chromedp.Do(ctx); err != nil {
@@ -106,6 +118,25 @@ func (w *Window) note(event any) {
 		w.problems = append(w.problems, problem)
 		w.mu.Unlock()
 	}
+}
+
+// Close closes the window while the test goes on.
+func (w *Window) Close() {
+	w.closed = true
+	w.end()
+}
+
+// Crash ends the process of the page at once, as a lack of memory does, and
+// with it other pages that share the process. The window is of no use then.
+func (w *Window) Crash() {
+	w.closed = true
+	ctx, cancel := context.WithTimeout(w.ctx, 5*time.Second)
+	defer cancel()
+	// There is nobody left to answer.
+	_ = chromedp.Do(ctx, chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, page.Crash, cdp.Empty{})
+		return err
+	}))
 }
 
 // Problems returns the exceptions that nobody caught, and the violations of the

@@ -1,317 +1,185 @@
-import { Emitter } from './events.ts';
+import { Engine, type Owner } from './engine.ts';
 import { MessageBusError } from './errors.ts';
-import { resolveOptions, type Settings } from './options.ts';
-import { isPageHidden, watchPage } from './page.ts';
-import { planRequest, Position, type Step } from './positions.ts';
-import { Schedule, type Mode, type Result } from './schedule.ts';
-import { exchange, type Connection, type Outcome, type WireMessage } from './transport.ts';
-import type { Callback, Client, ClientOptions, Events, From, Gap, Message, Status } from './types.ts';
-
-const statusChannel = '/__status';
-const gapChannel = '/__gap';
+import { Emitter } from './events.ts';
+import { iterate } from './messages.ts';
+import type { Settings } from './options.ts';
+import { beginAt, Position } from './positions.ts';
+import { ask, exchangeHttp, encodeFields, readText, type Exchange } from './transport.ts';
+import type {
+  Callback,
+  Client,
+  Events,
+  Message,
+  MessagesOptions,
+  SavedPosition,
+  Status,
+  SubscribeOptions,
+} from './types.ts';
+import { encodeMarks, parsePart } from './wire.ts';
 
 /**
- * Makes a client. It sends nothing before `start`.
- *
- * Throws a TypeError that names the option, where one cannot be used.
+ * What the modules need that are loaded when they are asked for. They import nothing themselves, so that each
+ * is a file of its own and nobody loads anything twice.
  */
-export function createClient(options: ClientOptions = {}): Client {
-  return new PollingClient(resolveOptions(options));
+export interface Kit {
+  readonly ask: typeof ask;
+  readonly encodeFields: typeof encodeFields;
+  readonly encodeMarks: typeof encodeMarks;
+  readonly readText: typeof readText;
+  readonly parsePart: typeof parsePart;
+  readonly exchangeHttp: Exchange;
+  readonly heldBy: typeof heldBy;
+  readonly Engine: typeof Engine;
+  readonly Position: typeof Position;
+  readonly MessageBusError: typeof MessageBusError;
 }
+
+export const kit: Kit = {
+  ask,
+  encodeFields,
+  encodeMarks,
+  readText,
+  parsePart,
+  exchangeHttp,
+  heldBy,
+  Engine,
+  Position,
+  MessageBusError,
+};
 
 interface Subscription {
   readonly position: Position;
   readonly callback: Callback<never>;
 }
 
-/** The request under way. */
-interface Run {
-  readonly controller: AbortController;
-  readonly mode: Mode;
-  readonly startedAt: number;
-  parts: number;
-  /** Whether any position has moved. */
-  moved: boolean;
-}
-
-/** Why no request is under way: `refused` waits are kept in any case, `failed` ones unless the page comes back. */
-type Wait = 'interval' | 'failed' | 'refused';
-
-class PollingClient implements Client {
-  readonly clientId: string;
+/** One client: what `createClient` returns. */
+export class BusClient implements Client {
   private readonly _settings: Settings;
-  private readonly _connection: Connection;
-  private readonly _schedule: Schedule;
+  private readonly _engine: Engine<Subscription>;
+  private readonly _group: Exchange | undefined;
   private readonly _events = new Emitter();
-
-  private _status: Status = 'stopped';
-  /** Replaced at each change, never changed in place: callbacks subscribe while the list is gone through. */
-  private _subscriptions: readonly Subscription[] = [];
-  /** Set while the client is started. */
-  private _unwatch: (() => void) | undefined;
-  /** At most one of the request and the timer is set. */
-  private _run: Run | undefined;
-  private _timer: ReturnType<typeof setTimeout> | undefined;
-  private _wait: Wait = 'interval';
-  private _lastStart = Number.NEGATIVE_INFINITY;
-  private _sequence = 0;
-  private _unstreamedLeft = 0;
-  private _changePending = false;
+  private readonly _refused = new Set<string>();
+  /** Until it is stopped. */
+  private _autoStart: boolean;
 
   constructor(settings: Settings) {
-    this.clientId = settings.clientId;
     this._settings = settings;
-    this._connection = { ...settings, ...settings.timing };
-    this._schedule = new Schedule(settings.timing, Math.random);
+    const onClientId = (id: string): void => {
+      this._engine.clientId = id;
+    };
+    this._group = settings.share ? lazily(async () => (await import('./share.ts')).share(kit, settings, onClientId)) : undefined;
+    const held = this._group ?? heldBy(settings.transport);
+    this._engine = new Engine<Subscription>(settings, this._owner(), held, this._group ?? exchangeHttp);
+    this._autoStart = settings.autoStart;
+  }
+
+  get clientId(): string {
+    return this._engine.clientId;
   }
 
   get status(): Status {
-    return this._status;
+    return this._engine.status;
   }
 
   start(): void {
-    if (this._unwatch) return;
-    this._unwatch = watchPage(() => this._hurry('failed'));
-    this._setStatus('connecting');
-    this._requestChange();
+    this._engine.start();
   }
 
   stop(): void {
-    this._unwatch?.();
-    this._unwatch = undefined;
-    this._cut();
-    clearTimeout(this._timer);
-    this._timer = undefined;
-    this._setStatus('stopped');
+    this._autoStart = false;
+    this._engine.stop();
+    this._group?.leave?.();
   }
 
-  subscribe<T = unknown>(channel: string, callback: Callback<T>, options: { readonly from?: From } = {}): () => void {
+  subscribe<T = unknown>(channel: string, ...rest: [Callback<T>] | [SubscribeOptions, Callback<T>]): () => void {
     checkChannel(channel);
-    const subscription = { position: new Position(channel, options.from ?? 'latest'), callback };
-    this._subscriptions = [...this._subscriptions, subscription];
-    this._requestChange();
+    const callback = rest[rest.length - 1] as Callback<T>;
+    const { from } = (rest.length > 1 ? rest[0] : {}) as SubscribeOptions;
+    if (typeof callback !== 'function') throw new TypeError(`callback is ${String(callback)}; it must be a function`);
+    const subscription = { position: beginAt(channel, from ?? this._saved(channel) ?? 'latest'), callback };
+    this._engine.add(subscription);
+    if (this._autoStart) this.start();
     return () => {
-      this._remove((other) => other === subscription);
+      this._engine.remove((other) => other === subscription);
     };
   }
 
   unsubscribe<T = unknown>(channel: string, callback?: Callback<T>): boolean {
-    return this._remove(
-      (subscription) =>
-        subscription.position.channel === channel && (callback === undefined || subscription.callback === callback),
+    return this._engine.remove(
+      (entry) => entry.position.channel === channel && (callback === undefined || entry.callback === callback),
     );
+  }
+
+  messages<T = unknown>(channel: string, options: MessagesOptions = {}): AsyncIterableIterator<Message<T>> {
+    return iterate<T>((callback) => this.subscribe(channel, options, callback), options);
+  }
+
+  positions(): Record<string, SavedPosition> {
+    const saved = new Map<string, SavedPosition>();
+    for (const { position } of this._engine.entries) {
+      const { channel, wire: id, globalId, epoch } = position;
+      const known = saved.get(channel);
+      if (id < 0 || (known && known.id <= id)) continue;
+      saved.set(channel, { id, ...(globalId ? { globalId } : {}), ...(epoch ? { epoch } : {}) });
+    }
+    return Object.fromEntries(saved);
   }
 
   on<K extends keyof Events>(event: K, listener: (value: Events[K]) => void): () => void {
     return this._events.on(event, listener);
   }
 
-  private _remove(matches: (subscription: Subscription) => boolean): boolean {
-    const kept = this._subscriptions.filter((subscription) => !matches(subscription));
-    if (kept.length === this._subscriptions.length) return false;
-    this._subscriptions = kept;
-    this._requestChange();
-    return true;
-  }
-
-  /** Starts the request anew, once for all changes of this tick. */
-  private _requestChange(): void {
-    if (this._changePending || !this._unwatch) return;
-    this._changePending = true;
-    queueMicrotask(() => {
-      this._changePending = false;
-      this._cut();
-      this._hurry('interval');
-    });
-  }
-
-  private _cut(): void {
-    this._run?.controller.abort();
-    this._run = undefined;
-  }
-
-  /** Sends the next request at once, unless one is under way or the wait is a graver one than `wait`. */
-  private _hurry(wait: 'interval' | 'failed'): void {
-    if (this._run || !this._unwatch) return;
-    const graver = this._wait === 'refused' || (this._wait === 'failed' && wait === 'interval');
-    if (graver && this._timer !== undefined) return;
-    this._sendIn(this._settings.timing.minPollInterval - sinceTime(this._lastStart), 'interval');
-  }
-
-  private _sendIn(delay: number, wait: Wait): void {
-    clearTimeout(this._timer);
-    this._timer = undefined;
-    this._wait = wait;
-    if (delay <= 0) void this._send();
-    else this._timer = setTimeout(() => void this._send(), delay);
-  }
-
-  private async _send(): Promise<void> {
-    this._timer = undefined;
-    if (this._subscriptions.length === 0) return;
-    const plan = planRequest(this._subscriptions.map(({ position }) => position));
-    const mode = this._mode(plan.lookUp);
-    const run: Run = { controller: new AbortController(), mode, startedAt: Date.now(), parts: 0, moved: false };
-    this._run = run;
-    this._lastStart = run.startedAt;
-    this._sequence += 1;
-    const poll = {
-      url: this._url(mode),
-      fields: [...plan.fields, ['__seq', this._sequence] as const],
-      streaming: this._takeStreaming(mode),
+  private _owner(): Owner<Subscription> {
+    const events = this._events;
+    return {
+      deliver: ({ callback }, { channel, message_id: id, global_id: globalId, data }) => {
+        const message: Message = { channel, id, globalId, data };
+        events.guard(`a callback of ${channel}`, () => (callback as Callback)(message));
+      },
+      gap: ({ channel, after, next, reason }) => events.emit('gap', { channel, after, next, reason }),
+      taken: () => {},
+      refused: (channels) => this._refuse(channels),
+      status: (status) => events.emit('status', status),
+      error: (error) => events.emit('error', error),
     };
-    const outcome = await exchange(this._connection, poll, run.controller, (part) => this._take(run, part));
-    // Of a request that was cut off, nothing counts: its successor is already under way.
-    if (this._run === run) this._finish(run, outcome);
   }
 
-  private _mode(lookUp: boolean): Mode {
-    if (lookUp) return 'lookUp';
-    if (isPageHidden()) return 'hidden';
-    return this._settings.longPolling ? 'hold' : 'poll';
+  private _refuse(channels: readonly string[]): void {
+    const fresh = channels.filter((channel) => !this._refused.has(channel));
+    for (const channel of fresh) this._refused.add(channel);
+    if (fresh.length > 0) this._events.emit('refused', fresh);
   }
 
-  private _url(mode: Mode): string {
-    return `${this._settings.baseUrl}message-bus/${this.clientId}/poll${mode === 'hold' ? '' : '?dlp=t'}`;
+  private _saved(channel: string): SavedPosition | undefined {
+    const { positions } = this._settings;
+    return Object.keys(positions).includes(channel) ? positions[channel] : undefined;
   }
+}
 
-  private _takeStreaming(mode: Mode): boolean {
-    if (mode !== 'hold' || !this._settings.streaming) return false;
-    if (this._unstreamedLeft < 1) return true;
-    this._unstreamedLeft -= 1;
-    return false;
-  }
+/** The exchange of a transport. */
+export function heldBy(transport: Settings['transport']): Exchange {
+  if (transport === 'sse') return lazily(async () => (await import('./sse.ts')).sse(kit));
+  if (transport === 'ws') return lazily(async () => (await import('./ws.ts')).ws(kit));
+  return exchangeHttp;
+}
 
-  private _finish(run: Run, outcome: Outcome): void {
-    this._run = undefined;
-    if (outcome.kind === 'buffered') this._unstreamedLeft = this._settings.timing.retryChunkedAfterRequests;
-    const result = resultOf(run, outcome);
-    const wait = result.kind === 'failed' || result.kind === 'refused' ? result.kind : 'interval';
-    this._sendIn(this._schedule.next(result, run.mode, sinceTime(run.startedAt)), wait);
-    // Listeners come last, since they may stop the client.
-    if ('error' in outcome) this._reportFailure(outcome.error);
-  }
-
-  private _reportFailure(error: MessageBusError): void {
-    this._setStatus('retrying');
-    this._events.emit('error', error);
-  }
-
-  private _setStatus(status: Status): void {
-    if (this._status === status) return;
-    this._status = status;
-    this._events.emit('status', status);
-  }
-
-  /** Takes one part: gaps, then messages by global id, then statuses. Stops where a callback stops the client. */
-  private _take(run: Run, part: readonly WireMessage[]): void {
-    run.parts += 1;
-    this._setStatus('connected');
-    for (const message of part) if (message.channel === gapChannel) this._takeGaps(run, message.data);
-    for (const message of inOrder(part)) this._takeMessage(run, message);
-    for (const message of part) if (message.channel === statusChannel) this._takeStatus(run, message.data);
-    if (run.parts === 1) this._endBacklog(run);
-  }
-
-  private _takeMessage(run: Run, wire: WireMessage): void {
-    const { channel, message_id: id, global_id: globalId, data } = wire;
-    const message: Message = { channel, id, globalId, data };
-    this._stepAll(run, channel, (position) => position.advance(id, globalId), (callback) => {
-      this._events.guard(`a callback of ${channel}`, () => callback(data, message));
-    });
-  }
-
-  private _takeStatus(run: Run, data: unknown): void {
-    for (const [channel, lastId] of entriesOf(data)) {
-      if (Number.isSafeInteger(lastId)) {
-        this._stepAll(run, channel, (position) => position.settle(lastId as number), () => {});
-      }
+/** Loads an exchange when it is needed. What cannot be loaded is a failure like any other, and is tried again. */
+function lazily(load: () => Promise<Exchange>): Exchange {
+  let loaded: Exchange | undefined;
+  const exchange: Exchange = async (...args) => {
+    try {
+      loaded ??= await load();
+    } catch (cause) {
+      return { kind: 'failed', error: new MessageBusError('request', `the transport does not load: ${String(cause)}`, { cause }) };
     }
-  }
-
-  /**
-   * Moves all positions of a channel, and calls back for those that moved. They fall into the same gap, which
-   * is told once.
-   */
-  private _stepAll(
-    run: Run,
-    channel: string,
-    step: (position: Position) => Step,
-    onMoved: (callback: Callback) => void,
-  ): void {
-    let told = false;
-    for (const subscription of this._subscriptionsTo(channel)) {
-      if (!this._concerns(run, subscription)) continue;
-      const { moved, gap } = step(subscription.position);
-      run.moved ||= moved;
-      if (gap && !told) this._events.emit('gap', gap);
-      told ||= gap !== undefined;
-      if (moved && this._concerns(run, subscription)) onMoved(subscription.callback as Callback);
-    }
-  }
-
-  private _takeGaps(run: Run, data: unknown): void {
-    for (const [channel, value] of entriesOf(data)) {
-      if (this._run !== run) return;
-      const gap = toGap(channel, value);
-      if (!gap) {
-        const sent = JSON.stringify(value);
-        this._events.emit('error', new MessageBusError('answer', `the server reports a gap of ${channel} as ${sent}`));
-        continue;
-      }
-      if (gap.reason === 'reset') {
-        for (const { position } of this._subscriptionsTo(channel)) position.restartAt(gap.next);
-      }
-      this._events.emit('gap', gap);
-    }
-  }
-
-  private _endBacklog(run: Run): void {
-    for (const { position } of this._subscriptions) {
-      if (this._run === run && position.endBacklog()) run.moved = true;
-    }
-  }
-
-  private _subscriptionsTo(channel: string): Subscription[] {
-    return this._subscriptions.filter(({ position }) => position.channel === channel);
-  }
-
-  /** False once a callback has stopped the client or ended the subscription. */
-  private _concerns(run: Run, subscription: Subscription): boolean {
-    return this._run === run && this._subscriptions.includes(subscription);
-  }
+    return loaded(...args);
+  };
+  exchange.leave = () => loaded?.leave?.();
+  return exchange;
 }
 
 function checkChannel(channel: unknown): void {
   // Fields that begin so belong to the protocol.
   if (typeof channel === 'string' && channel !== '' && !channel.startsWith('__')) return;
   throw new TypeError(`channel is ${JSON.stringify(channel)}; it must be a string, not empty and not begin with __`);
-}
-
-/** The messages of a part by global id. Ruby servers sort by message id, which differs where ids started again. */
-function inOrder(part: readonly WireMessage[]): WireMessage[] {
-  return part
-    .filter(({ channel }) => channel !== statusChannel && channel !== gapChannel)
-    .sort((a, b) => a.global_id - b.global_id);
-}
-
-function resultOf(run: Run, outcome: Outcome): Result {
-  if (outcome.kind === 'answered') return { kind: run.moved ? 'moved' : 'quiet' };
-  return outcome;
-}
-
-function entriesOf(data: unknown): [string, unknown][] {
-  return typeof data === 'object' && data !== null ? Object.entries(data) : [];
-}
-
-function toGap(channel: string, value: unknown): Gap | undefined {
-  if (typeof value !== 'object' || value === null) return undefined;
-  const { after, next, reason } = value as Partial<Gap>;
-  if (!Number.isSafeInteger(after) || !Number.isSafeInteger(next) || typeof reason !== 'string') return undefined;
-  return { channel, after: after as number, next: next as number, reason };
-}
-
-/** Milliseconds since then; a clock that was set back counts as no time. */
-function sinceTime(then: number): number {
-  return Math.max(0, Date.now() - then);
 }

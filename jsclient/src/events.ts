@@ -9,12 +9,13 @@ export class Emitter {
     status: new Set(),
     error: new Set(),
     gap: new Set(),
+    refused: new Set(),
   };
 
   /** Each call adds an entry of its own, so that one function added twice is called twice and removed singly. */
   on<K extends keyof Events>(event: K, listener: Listener<K>): () => void {
     const listeners = this._listeners[event];
-    if (!listeners) throw new TypeError(`event is ${JSON.stringify(event)}; it must be status, error or gap`);
+    if (!listeners) throw new TypeError(`event is ${JSON.stringify(event)}; it must be status, error, gap or refused`);
     const entry = { call: listener };
     listeners.add(entry);
     return () => {

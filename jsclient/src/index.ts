@@ -1,4 +1,4 @@
-export { createClient } from './client.ts';
+export { createClient } from './create-client.ts';
 export { MessageBusError, type ErrorCode } from './errors.ts';
 export type {
   Callback,
@@ -12,6 +12,10 @@ export type {
   Gap,
   HeadersSource,
   Message,
+  MessagesOptions,
+  SavedPosition,
   Status,
+  SubscribeOptions,
   Timing,
+  TransportName,
 } from './types.ts';

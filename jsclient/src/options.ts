@@ -1,4 +1,5 @@
-import type { ClientOptions, Timing } from './types.ts';
+import { randomClientId } from './client-id.ts';
+import type { ClientOptions, Timing, TransportName } from './types.ts';
 
 /** Options with every default filled in. */
 export type Settings = Required<Omit<ClientOptions, 'timing'>> & { readonly timing: Timing };
@@ -14,6 +15,8 @@ const defaultTiming: Timing = {
   silenceTimeout: 90_000,
 };
 
+const transports: readonly TransportName[] = ['auto', 'stream', 'poll', 'sse', 'ws'];
+
 /** Beyond this, timers fire at once. */
 const longestTimer = 2 ** 31 - 1;
 
@@ -25,7 +28,11 @@ export function resolveOptions(options: ClientOptions): Settings {
     headers: options.headers ?? {},
     credentials: options.credentials ?? 'same-origin',
     longPolling: options.longPolling ?? true,
-    streaming: options.streaming ?? true,
+    transport: options.transport ?? 'auto',
+    autoStart: options.autoStart ?? true,
+    positions: options.positions ?? {},
+    share: options.share ?? false,
+    identity: options.identity ?? '',
     maxPartLength: options.maxPartLength ?? 16 * 1024 * 1024,
     // Called through the global object, since browsers refuse to call it with another `this`.
     fetch: options.fetch ?? ((url, init) => globalThis.fetch(url, init)),
@@ -33,6 +40,7 @@ export function resolveOptions(options: ClientOptions): Settings {
   };
   accept('baseUrl', settings.baseUrl, settings.baseUrl.endsWith('/'), 'end in a slash');
   accept('clientId', settings.clientId, /^[\w.~-]+$/.test(settings.clientId), 'be letters, digits and ._~-');
+  accept('transport', settings.transport, transports.includes(settings.transport), `be one of ${transports.join(', ')}`);
   accept('maxPartLength', settings.maxPartLength, settings.maxPartLength > 0, 'be more than 0');
   return settings;
 }
@@ -50,16 +58,4 @@ function resolveTiming(given: Partial<Timing>): Timing {
 
 function accept(name: string, value: unknown, ok: boolean, must: string): void {
   if (!ok) throw new TypeError(`${name} is ${JSON.stringify(value)}; it must ${must}`);
-}
-
-/**
- * 32 hexadecimal digits in the shape of a version 4 UUID, as the gem's client makes them. Not by
- * `crypto.randomUUID`, which pages without TLS do not have.
- */
-function randomClientId(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  const digits = [...bytes].map((byte) => byte.toString(16).padStart(2, '0'));
-  const id = digits.join('');
-  const variant = '89ab'[Number.parseInt(id.charAt(16), 16) % 4];
-  return `${id.slice(0, 12)}4${id.slice(13, 16)}${variant}${id.slice(17)}`;
 }

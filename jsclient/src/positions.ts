@@ -1,4 +1,4 @@
-import type { From, Gap } from './types.ts';
+import type { From, Gap, SavedPosition } from './types.ts';
 
 /** The wire's number for "only new ones". */
 const latest = -1;
@@ -22,9 +22,15 @@ export interface Step {
   readonly moved: boolean;
   /** The ids went back: messages may be lost. */
   readonly gap?: Gap;
+  /** The message is one that the store has got late: the position stays where it was. */
+  readonly late?: boolean;
 }
 
 const still: Step = { moved: false };
+const lateStep: Step = { moved: true, late: true };
+
+/** So many late messages are remembered, so that none of them is delivered twice. */
+const mostLate = 100;
 
 /**
  * Where one subscription stands in its channel.
@@ -36,7 +42,11 @@ export class Position {
   readonly channel: string;
   /** What the next request has to carry: a message id, -1 for the latest, -(k+1) for the last k. */
   wire: number;
+  /** The life of the store that the ids belong to. Empty: not known. */
+  epoch: string;
   private _reach: Reach = 'none';
+  private _carried = 0;
+  private _late: number[] = [];
   private _globalId = unknown;
   /** Where the channel stood when its ids last started again: the old messages are still stored, and may come again. */
   private _before: Mark | undefined;
@@ -44,9 +54,33 @@ export class Position {
   private _tail = 0;
   private _floor = unknown;
 
-  constructor(channel: string, from: From) {
+  /** `wire` is the number to ask from, as the wire has it; the rest is what else is known of it. */
+  constructor(channel: string, wire: number, globalId: number = unknown, epoch: string = '') {
     this.channel = channel;
-    this.wire = wireNumber(from);
+    this.wire = wire;
+    this._globalId = globalId > 0 ? globalId : unknown;
+    this.epoch = epoch;
+  }
+
+  /** The global id that came with the last message id; 0 if that is not known. */
+  get globalId(): number {
+    return Math.max(0, this._globalId);
+  }
+
+  /** Whether the request under way asks for this position. */
+  get aimed(): boolean {
+    return this._reach !== 'none';
+  }
+
+  /** Whether the request under way asks for this very position, and for no other of the channel. */
+  get exact(): boolean {
+    return this._reach === 'exact';
+  }
+
+  /** Goes to a message without asking whether it is a new one. */
+  jump(id: number, globalId: number): void {
+    this.wire = id;
+    this._globalId = globalId;
   }
 
   /** Whether the next request only finds out where this position is, and should not be held. */
@@ -54,14 +88,29 @@ export class Position {
     return this._tail !== 0;
   }
 
+  /** Joins another position of the channel, at the same place, in what is under way. Returns whether it is one. */
+  follow(other: Position): boolean {
+    if (other._reach === 'none' || other.channel !== this.channel || other.wire !== this.wire || this.wire < 0) return false;
+    this._reach = other._reach;
+    this._carried = other._carried;
+    this._globalId = other._globalId;
+    this.epoch = other.epoch;
+    return true;
+  }
+
   /** Prepares for a request that carries this number for the channel. */
   aim(carried: number): void {
+    this._carried = carried;
     if (carried === this.wire) this._reach = 'exact';
     else this._reach = carried >= 0 && carried < this.wire ? 'wide' : 'none';
   }
 
-  /** Takes a message of the channel. */
-  advance(id: number, globalId: number): Step {
+  /**
+   * Takes a message of the channel. `stands` is where a status right behind it puts the channel: one that is
+   * ahead of the message's id says that the message comes after others with higher ids.
+   */
+  advance(id: number, globalId: number, stands: number = unknown): Step {
+    if (this._reach !== 'none' && stands > id && id <= this._lowest()) return this._takeLate(globalId);
     if (this._reach === 'none' || this._hasSeen(id, globalId)) return still;
     const gap = this._wentBack(id, globalId) ? this._reset(id) : undefined;
     this._rememberRestart(id, globalId);
@@ -69,6 +118,18 @@ export class Position {
     this._globalId = globalId;
     this._tail = 0;
     return gap ? { moved: true, gap } : { moved: true };
+  }
+
+  /** Below or at this id the server knows that the client has what was there. */
+  private _lowest(): number {
+    return this._reach === 'wide' ? this._carried : this.wire;
+  }
+
+  private _takeLate(globalId: number): Step {
+    if (this._late.includes(globalId)) return still;
+    this._late.push(globalId);
+    if (this._late.length > mostLate) this._late.shift();
+    return lateStep;
   }
 
   /** Takes the channel's last id from a status message: everything up to it is done with. */
@@ -98,6 +159,8 @@ export class Position {
    * if it is still empty, the position is that id.
    */
   endBacklog(): boolean {
+    // From now on only live messages come, so that a wide reach is an exact one.
+    if (this._reach === 'wide') this._carried = this.wire;
     if (this._reach === 'none' || this.wire >= latest) return false;
     if (this._floor === unknown) {
       this._tail = this.wire;
@@ -113,6 +176,11 @@ export class Position {
     if (this._reach === 'none') return;
     this._forget();
     this.wire = next - 1;
+  }
+
+  /** Takes the epoch that an answer names, unless an earlier one is known: only a gap ends that. */
+  meet(epoch: string): void {
+    if (this._reach !== 'none' && this.epoch === '') this.epoch = epoch;
   }
 
   private _hasSeen(id: number, globalId: number): boolean {
@@ -141,6 +209,7 @@ export class Position {
   private _forget(): void {
     this._globalId = unknown;
     this._before = undefined;
+    this._late = [];
   }
 }
 
@@ -148,12 +217,15 @@ function isBehind(id: number, globalId: number, mark: Mark | undefined): boolean
   return mark !== undefined && id <= mark.id && globalId <= mark.globalId;
 }
 
-function wireNumber(from: From): number {
-  if (from === 'latest') return latest;
-  if (typeof from === 'number' && isWhole(from, 0)) return from;
-  if (typeof from === 'object' && from !== null && isWhole(from.last, 1)) return -(from.last + 1);
+/** Where a subscription begins. Throws a TypeError for what is no `From`. */
+export function beginAt(channel: string, from: From): Position {
+  if (from === 'latest') return new Position(channel, latest);
+  if (isWhole(from, 0)) return new Position(channel, from as number);
+  const { last, id, globalId, epoch } = (from ?? {}) as { last?: number } & Partial<SavedPosition>;
+  if (isWhole(last, 1)) return new Position(channel, -(last as number) - 1);
+  if (isWhole(id, 0)) return new Position(channel, id as number, globalId, epoch);
   throw new TypeError(
-    `from is ${JSON.stringify(from)}; it must be 'latest', a whole number from 0, or { last: a whole number from 1 }`,
+    `from is ${JSON.stringify(from)}; it must be 'latest', an id, { last: 1 or more } or one of positions()`,
   );
 }
 
@@ -165,6 +237,8 @@ function isWhole(value: unknown, least: number): boolean {
 export interface Plan {
   /** Channel and number, in the order in which the channels were first subscribed. */
   readonly fields: readonly (readonly [string, number])[];
+  /** What the member `__pos` carries: by epoch and channel, the global ids that belong to the numbers. */
+  readonly marks: Readonly<Record<string, Record<string, number>>>;
   /**
    * Some position can only be found out by a request that is answered at once: the others of its channel
    * are left out of that request, and wait for the next.
@@ -181,15 +255,24 @@ export function planRequest(positions: Iterable<Position>): Plan {
     else byChannel.set(position.channel, [position]);
   }
   let lookUp = false;
+  const marks = bare<Record<string, number>>();
   const fields = [...byChannel].map(([channel, group]) => {
     const carried = carriedNumber(group);
     for (const position of group) {
       position.aim(carried);
       lookUp ||= position.looksUp || (carried < 0 && position.wire !== carried);
+      if (carried >= 0 && position.wire === carried && position.epoch !== '') {
+        (marks[position.epoch] ??= bare())[channel] = position.globalId;
+      }
     }
     return [channel, carried] as const;
   });
-  return { fields, lookUp };
+  return { fields, marks, lookUp };
+}
+
+/** An object that inherits nothing: its keys come from a server. */
+function bare<T>(): Record<string, T> {
+  return Object.create(null) as Record<string, T>;
 }
 
 /**

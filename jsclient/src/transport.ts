@@ -1,71 +1,108 @@
 import { PartParser } from './chunks.ts';
 import { MessageBusError } from './errors.ts';
-import type { FetchLike, FetchResponse, HeadersSource } from './types.ts';
+import type { Plan } from './positions.ts';
+import type { Mode } from './schedule.ts';
+import type { Settings } from './options.ts';
+import type { FetchInit, FetchResponse, HeadersSource } from './types.ts';
+import { encodeMarks, epochHeader, parsePart, type WireMessage } from './wire.ts';
 
-/** A message as it stands in an answer. Ids of -1 mark messages of the server itself. */
-export interface WireMessage {
-  readonly global_id: number;
-  readonly message_id: number;
-  readonly channel: string;
-  readonly data: unknown;
-}
-
-/** What stays the same for all requests of a client. */
-export interface Connection {
-  readonly fetch: FetchLike;
-  readonly credentials: RequestCredentials;
-  readonly headers: HeadersSource;
-  readonly maxPartLength: number;
-  readonly firstChunkTimeout: number;
-  readonly silenceTimeout: number;
-}
-
-/** One request. */
+/** One request, or one connection. */
 export interface Poll {
-  readonly url: string;
-  readonly fields: readonly (readonly [string, number])[];
+  readonly clientId: string;
+  readonly plan: Plan;
+  readonly sequence: number;
+  readonly mode: Mode;
   /** Whether the answer may come in parts. */
   readonly streaming: boolean;
 }
+
+/** Takes what comes. Nothing is handed on after the controller of the exchange was aborted. */
+export interface Receiver {
+  /**
+   * One array of messages. `first`: the backlog ends with it. `stands`: see `Position.advance`; by default what
+   * the array itself says.
+   */
+  part(messages: readonly WireMessage[], first: boolean, stands?: number): void;
+  epoch(epoch: string): void;
+  refused(channels: readonly string[]): void;
+  /** Something failed that is tried again without the receiver. */
+  fail(error: MessageBusError): void;
+  /** How a connection that can take it is told of other channels. */
+  changeBy(change: Change): void;
+}
+
+/** Leaves channels, and joins those of a plan, without a new connection. */
+export type Change = (left: readonly string[], joined: Plan) => void;
 
 export type Outcome =
   /** The answer was good to its end, and had at least one part. */
   | { readonly kind: 'answered' }
   /** No part of a stream arrived in time. */
   | { readonly kind: 'buffered' }
+  /** Another one serves: ask there at once. */
+  | { readonly kind: 'moved' }
   /** The server said when to come back, in milliseconds from now. */
   | { readonly kind: 'refused'; readonly error: MessageBusError; readonly retryAfter: number }
   | { readonly kind: 'failed'; readonly error: MessageBusError };
+
+/** A way to get messages: sends one request and hands on what comes. Never rejects. */
+export interface Exchange {
+  (settings: Settings, poll: Poll, controller: AbortController, receiver: Receiver): Promise<Outcome>;
+  /** Gives up what is kept between the requests. The next one gets it anew. */
+  leave?(): void;
+}
 
 const tooManyRequests = 429;
 const unavailable = 503;
 /** What a 429 without a time means, as in the gem's client. */
 const defaultRetryAfter = 15_000;
 
-/**
- * Sends one request and hands on each part of its answer. Never rejects. Nothing is handed on after the
- * controller was aborted; the outcome then means nothing.
- */
-export async function exchange(
-  connection: Connection,
+/** Asks by POST; the answer comes in one or in parts. */
+export const exchangeHttp: Exchange = (settings, poll, controller, receiver) => {
+  const { mode, streaming } = poll;
+  const path = `poll${mode === 'hold' ? '' : '?dlp=t'}`;
+  const firstPart = streaming ? settings.timing.firstChunkTimeout : 0;
+  return ask(settings, poll, controller, receiver, { path, body: encodeFields(poll), firstPart }, (response, watch) => {
+    let parts = 0;
+    return readAnswer(response, streaming, settings.maxPartLength, watch, (messages) => receiver.part(messages, ++parts === 1));
+  });
+};
+
+/** One request by `fetch`. */
+export interface Ask {
+  /** Below `message-bus/{client id}/`. */
+  readonly path: string;
+  /** Sent by POST; without it, the request is a GET. */
+  readonly body?: string;
+  /** Milliseconds after which silence means that something keeps the answer back; 0: no such limit. */
+  readonly firstPart: number;
+}
+
+/** Sends a request, and has a good answer read. */
+export async function ask(
+  settings: Settings,
   poll: Poll,
   controller: AbortController,
-  onPart: (messages: WireMessage[]) => void,
+  receiver: Receiver,
+  { path, body, firstPart }: Ask,
+  read: (response: FetchResponse, watch: Watch) => Promise<void>,
 ): Promise<Outcome> {
-  const watch = new Watch(connection, controller);
+  const watch = new Watch(settings.timing.silenceTimeout, firstPart, controller);
   try {
-    const headers = await makeHeaders(connection.headers, poll.streaming);
+    const headers = await makeHeaders(settings.headers, poll.streaming, body !== undefined);
     if (controller.signal.aborted) return { kind: 'answered' };
-    watch.start(poll.streaming);
-    const response = await connection.fetch(poll.url, {
-      method: 'POST',
+    watch.hear();
+    const init: FetchInit = {
+      method: body === undefined ? 'GET' : 'POST',
       headers,
-      body: encodeForm(poll.fields),
-      credentials: connection.credentials,
+      ...(body === undefined ? {} : { body }),
+      credentials: settings.credentials,
       signal: controller.signal,
-    });
+    };
+    const response = await settings.fetch(`${settings.baseUrl}message-bus/${poll.clientId}/${path}`, init);
     if (!response.ok) return refusal(response);
-    await readAnswer(response, poll.streaming, connection.maxPartLength, watch, onPart);
+    hearHeaders(response, receiver);
+    await read(response, watch);
     return { kind: 'answered' };
   } catch (error) {
     return watch.explain(error);
@@ -76,19 +113,40 @@ export async function exchange(
   }
 }
 
-async function makeHeaders(source: HeadersSource, streaming: boolean): Promise<Record<string, string>> {
+async function makeHeaders(source: HeadersSource, streaming: boolean, form: boolean): Promise<Record<string, string>> {
   const own = typeof source === 'function' ? await source() : source;
-  const headers: Record<string, string> = {
-    'X-SILENCE-LOGGER': 'true',
-    'Content-Type': 'application/x-www-form-urlencoded',
-    ...own,
-  };
+  const headers: Record<string, string> = { 'X-SILENCE-LOGGER': 'true' };
+  if (form) headers['Content-Type'] = 'application/x-www-form-urlencoded';
+  Object.assign(headers, own);
   if (!streaming) headers['Dont-Chunk'] = 'true';
   return headers;
 }
 
-function encodeForm(fields: Poll['fields']): string {
-  return new URLSearchParams(fields.map(([name, value]) => [name, String(value)])).toString();
+/** What is asked for, as a form. */
+export function encodeFields({ plan, sequence }: Pick<Poll, 'plan' | 'sequence'>): string {
+  const fields = [...plan.fields, ['__seq', sequence], ['__pos', encodeMarks(plan)]];
+  return new URLSearchParams(fields as [string, string][]).toString();
+}
+
+function hearHeaders({ headers }: FetchResponse, receiver: Receiver): void {
+  const epoch = headers.get(epochHeader);
+  if (epoch) receiver.epoch(epoch);
+  const refused = headers.get('message-bus-refused');
+  if (refused) receiver.refused(decodeNames(refused));
+}
+
+/** The names of a list, but for the number of those that it has left out. */
+function decodeNames(list: string): string[] {
+  return list
+    .split(/,\s*/)
+    .filter((name) => !name.startsWith('+'))
+    .map((name) => {
+      try {
+        return decodeURIComponent(name);
+      } catch {
+        return name;
+      }
+    });
 }
 
 function refusal(response: FetchResponse): Outcome {
@@ -112,58 +170,44 @@ export function parseRetryAfter(header: string | null, now: number): number | un
 async function readAnswer(
   response: FetchResponse,
   streaming: boolean,
-  maxPartLength: number,
+  maxLength: number,
   watch: Watch,
   onPart: (messages: WireMessage[]) => void,
 ): Promise<void> {
-  // A server that does not stream says so by its content type, whatever was asked for.
-  const whole = !streaming || /^application\/json\b/i.test(response.headers.get('Content-Type') ?? '');
-  if (whole) watch.endFirstPart();
-  const read = whole ? readWhole : readParts;
-  await read(response, maxPartLength, watch, (text) => {
+  const take = (text: string): void => {
     watch.endFirstPart();
     if (!watch.aborted) onPart(parsePart(text));
-  });
+  };
+  const type = response.headers.get('Content-Type');
+  // A server that does not stream says so by its content type, whatever was asked for.
+  if (!streaming || /^application\/json\b/i.test(type ?? '')) {
+    watch.endFirstPart();
+    take(await readWhole(response, maxLength, watch));
+    return;
+  }
+  let parts = 0;
+  const parser = new PartParser((part) => {
+    parts += 1;
+    take(part);
+  }, maxLength);
+  // A stream that breaks off leaves half a part behind. It is dropped: no position has moved, so it comes again.
+  await readText(response, watch, (piece) => parser.push(piece));
+  if (parts === 0) throw new MessageBusError('answer', `the answer, of type ${type}, ended before its first part`);
 }
 
-async function readWhole(
-  response: FetchResponse,
-  maxLength: number,
-  watch: Watch,
-  onText: (text: string) => void,
-): Promise<void> {
+async function readWhole(response: FetchResponse, maxLength: number, watch: Watch): Promise<string> {
   const pieces: string[] = [];
   let length = 0;
   await readText(response, watch, (piece) => {
     pieces.push(piece);
     length += piece.length;
-    if (length > maxLength) {
-      throw new RangeError(`the answer is longer than maxPartLength, ${maxLength} characters`);
-    }
+    if (length > maxLength) throw new RangeError(`the answer is longer than maxPartLength, ${maxLength} characters`);
   });
-  onText(pieces.join(''));
+  return pieces.join('');
 }
 
-async function readParts(
-  response: FetchResponse,
-  maxLength: number,
-  watch: Watch,
-  onText: (text: string) => void,
-): Promise<void> {
-  let parts = 0;
-  const parser = new PartParser((part) => {
-    parts += 1;
-    onText(part);
-  }, maxLength);
-  // A stream that breaks off leaves half a part behind. It is dropped: no position has moved, so it comes again.
-  await readText(response, watch, (piece) => parser.push(piece));
-  if (parts === 0) {
-    const type = response.headers.get('Content-Type');
-    throw new MessageBusError('answer', `the answer, of type ${type}, ended before its first part`);
-  }
-}
-
-async function readText(response: FetchResponse, watch: Watch, onPiece: (piece: string) => void): Promise<void> {
+/** Hands on an answer's text as it comes. */
+export async function readText(response: FetchResponse, watch: Watch, onPiece: (piece: string) => void): Promise<void> {
   if (!response.body) {
     onPiece(await response.text());
     return;
@@ -178,48 +222,22 @@ async function readText(response: FetchResponse, watch: Watch, onPiece: (piece: 
   }
 }
 
-/** Throws for anything but an array of messages: to skip it would lose what it should have been. */
-function parsePart(text: string): WireMessage[] {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new MessageBusError('answer', `the server sent no JSON: ${excerpt(text)}`, { cause });
-  }
-  if (Array.isArray(value) && value.every(isWireMessage)) return value;
-  throw new MessageBusError('answer', `the server sent no array of messages: ${excerpt(text)}`);
-}
-
-function isWireMessage(value: unknown): value is WireMessage {
-  if (typeof value !== 'object' || value === null) return false;
-  const { global_id, message_id, channel } = value as Partial<WireMessage>;
-  return Number.isSafeInteger(global_id) && Number.isSafeInteger(message_id) && typeof channel === 'string';
-}
-
-function excerpt(text: string): string {
-  return JSON.stringify(text.slice(0, 60));
-}
-
 /** Ends a request from which nothing is heard, and knows why it ended. */
-class Watch {
-  private readonly _connection: Connection;
+export class Watch {
+  private readonly _silence: number;
+  private _firstPart: number;
   private readonly _controller: AbortController;
-  private _awaitsPart = false;
   private _timer: ReturnType<typeof setTimeout> | undefined;
   private _cut: 'buffered' | 'silent' | undefined;
 
-  constructor(connection: Connection, controller: AbortController) {
-    this._connection = connection;
+  constructor(silence: number, firstPart: number, controller: AbortController) {
+    this._silence = silence;
+    this._firstPart = firstPart;
     this._controller = controller;
   }
 
   get aborted(): boolean {
     return this._controller.signal.aborted;
-  }
-
-  start(awaitsPart: boolean): void {
-    this._awaitsPart = awaitsPart;
-    this.hear();
   }
 
   /**
@@ -228,19 +246,15 @@ class Watch {
    */
   hear(): void {
     this.stop();
-    const { firstChunkTimeout, silenceTimeout } = this._connection;
-    this._timer = setTimeout(
-      () => {
-        this._cut = this._awaitsPart ? 'buffered' : 'silent';
-        this._controller.abort();
-      },
-      this._awaitsPart ? firstChunkTimeout : silenceTimeout,
-    );
+    this._timer = setTimeout(() => {
+      this._cut = this._firstPart ? 'buffered' : 'silent';
+      this._controller.abort();
+    }, this._firstPart || this._silence);
   }
 
   endFirstPart(): void {
-    if (!this._awaitsPart) return;
-    this._awaitsPart = false;
+    if (!this._firstPart) return;
+    this._firstPart = 0;
     this.hear();
   }
 
@@ -251,15 +265,9 @@ class Watch {
   /** The outcome of a request that threw. */
   explain(cause: unknown): Outcome {
     if (this._cut === 'buffered') return { kind: 'buffered' };
-    return { kind: 'failed', error: this._error(cause) };
-  }
-
-  private _error(cause: unknown): MessageBusError {
-    if (this._cut === 'silent') {
-      return new MessageBusError('request', `nothing was heard for ${this._connection.silenceTimeout} ms`);
-    }
-    if (cause instanceof MessageBusError) return cause;
-    if (cause instanceof RangeError) return new MessageBusError('answer', cause.message, { cause });
-    return new MessageBusError('request', `the request failed: ${String(cause)}`, { cause });
+    if (this._cut) cause = new MessageBusError('request', `nothing was heard for ${this._silence} ms`);
+    if (cause instanceof RangeError) cause = new MessageBusError('answer', cause.message, { cause });
+    if (cause instanceof MessageBusError) return { kind: 'failed', error: cause };
+    return { kind: 'failed', error: new MessageBusError('request', `the request failed: ${String(cause)}`, { cause }) };
   }
 }

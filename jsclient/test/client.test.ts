@@ -5,7 +5,7 @@ import { bench, settle, status, type Bench } from './harness.ts';
 
 function collect(b: Bench, channel: string, from?: number | 'latest' | { last: number }): number[] {
   const ids: number[] = [];
-  b.client.subscribe(channel, (_data, { id }) => ids.push(id), from === undefined ? {} : { from });
+  b.listen(channel, (_data, { id }) => ids.push(id), from === undefined ? {} : { from });
   return ids;
 }
 
@@ -39,7 +39,7 @@ test('a client without subscriptions sends nothing', async (t) => {
   b.client.start();
   await b.pass(60_000);
   assert.equal(b.calls.length, 0);
-  const end = b.client.subscribe('/a', () => {});
+  const end = b.listen('/a', () => {});
   await b.pass(0);
   assert.equal(b.calls.length, 1);
   end();
@@ -51,7 +51,7 @@ test('a client without subscriptions sends nothing', async (t) => {
 test('messages of a stream arrive as they come, and the next request goes on behind them', async (t) => {
   const b = bench(t);
   const messages: Message[] = [];
-  b.client.subscribe('/a', (data, message) => messages.push({ ...message, data }), { from: 3 });
+  b.listen('/a', (data, message) => messages.push({ ...message, data }), { from: 3 });
   b.client.start();
   await b.pass(0);
   b.last().part({ channel: '/a', id: 4, globalId: 40, data: { text: 'ä' } });
@@ -71,7 +71,7 @@ test('messages of a stream arrive as they come, and the next request goes on beh
 test('a stream may be split anywhere, inside a character as well', async (t) => {
   const b = bench(t);
   const seen: unknown[] = [];
-  b.client.subscribe('/a', (data) => seen.push(data), { from: 0 });
+  b.listen('/a', (data) => seen.push(data), { from: 0 });
   b.client.start();
   await b.pass(0);
   const text = '[{"global_id":1,"message_id":1,"channel":"/a","data":"€"}]\r\n|\r\n';
@@ -162,7 +162,7 @@ test('many changes in one tick restart the request once, and at once', async (t)
   await b.pass(0);
   b.last().part();
   await b.pass(5_000);
-  const ends = ['/b', '/c', '/d'].map((channel) => b.client.subscribe(channel, () => {}, { from: 0 }));
+  const ends = ['/b', '/c', '/d'].map((channel) => b.listen(channel, () => {}, { from: 0 }));
   ends[1]?.();
   assert.equal(b.client.unsubscribe('/a'), true);
   await b.pass(0);
@@ -175,7 +175,7 @@ test('changes in many ticks send no more than one request in 100 ms', async (t) 
   const b = bench(t);
   b.client.start();
   for (let change = 0; change < 200; change++) {
-    b.client.subscribe(`/${change}`, () => {}, { from: 0 });
+    b.listen(`/${change}`, () => {}, { from: 0 });
     await b.pass(10);
   }
   assert.ok(b.calls.length <= 21, `${b.calls.length} requests in 2 s`);
@@ -187,7 +187,7 @@ test('changes do not cut a wait after a failure short', async (t) => {
   errorsOf(b);
   b.client.start();
   for (let change = 0; change < 600; change++) {
-    b.client.subscribe('/a', () => {}, { from: 0 });
+    b.listen('/a', () => {}, { from: 0 });
     await b.pass(100);
   }
   assert.ok(b.calls.length <= 8, `${b.calls.length} requests in 60 s`);
@@ -198,7 +198,7 @@ test('unsubscribe ends the subscriptions of a channel, or those of one callback'
   const called: string[] = [];
   const one = (): void => void called.push('one');
   const two = (): void => void called.push('two');
-  for (const callback of [one, two, two]) b.client.subscribe('/a', callback, { from: 0 });
+  for (const callback of [one, two, two]) b.client.subscribe('/a', { from: 0 }, callback);
   assert.equal(b.client.unsubscribe('/a', one), true);
   assert.equal(b.client.unsubscribe('/a', one), false);
   assert.equal(b.client.unsubscribe('/b'), false);
@@ -213,8 +213,8 @@ test('unsubscribe ends the subscriptions of a channel, or those of one callback'
 test('a callback that ends another subscription is obeyed within the same message', async (t) => {
   const b = bench(t);
   let end = (): void => {};
-  b.client.subscribe('/a', () => end(), { from: 0 });
-  end = b.client.subscribe('/a', () => assert.fail('it was ended'), { from: 0 });
+  b.listen('/a', () => end(), { from: 0 });
+  end = b.listen('/a', () => assert.fail('it was ended'), { from: 0 });
   const errors = errorsOf(b);
   b.client.start();
   await b.pass(0);
@@ -226,7 +226,7 @@ test('a callback that ends another subscription is obeyed within the same messag
 test('a callback that throws is reported, and stops nothing else', async (t) => {
   const b = bench(t);
   const thrown = new Error('mine');
-  b.client.subscribe('/a', () => {
+  b.listen('/a', () => {
     throw thrown;
   }, { from: 0 });
   const ids = collect(b, '/a', 0);
@@ -245,7 +245,7 @@ test('a callback that throws is reported, and stops nothing else', async (t) => 
 test('an error goes to the console where nobody listens, and so does what an error listener throws', async (t) => {
   const log = t.mock.method(console, 'error', () => {});
   const b = bench(t);
-  b.client.subscribe('/a', () => {
+  b.listen('/a', () => {
     throw new Error('mine');
   }, { from: 0 });
   b.client.start();
@@ -265,7 +265,7 @@ test('an error goes to the console where nobody listens, and so does what an err
 test('stop ends the request and every callback, and start goes on from the positions', async (t) => {
   const b = bench(t);
   const ids: number[] = [];
-  b.client.subscribe('/a', (_data, { id }) => {
+  b.listen('/a', (_data, { id }) => {
     ids.push(id);
     if (id === 2) b.client.stop();
   }, { from: 0 });
@@ -284,7 +284,7 @@ test('stop ends the request and every callback, and start goes on from the posit
 });
 
 test('an answer of JSON is read whole, and held requests follow each other closely', async (t) => {
-  const b = bench(t, { streaming: false });
+  const b = bench(t, { transport: 'poll' });
   const ids = collect(b, '/a', 0);
   b.client.start();
   await b.pass(0);
@@ -455,7 +455,7 @@ for (const [name, answer] of Object.entries(badServers)) {
   for (const streaming of [true, false]) {
     test(`a server that answers ${name} gets few requests (${streaming ? 'streaming' : 'whole'})`, async (t) => {
       t.mock.method(Math, 'random', () => 0.5);
-      const b = bench(t, { streaming }, answer);
+      const b = bench(t, { transport: streaming ? 'auto' : 'poll' }, answer);
       const errors = errorsOf(b);
       collect(b, '/a', 0);
       b.client.start();
@@ -499,7 +499,7 @@ test('a server that never answers a look-up gets a request every 15 s', async (t
 
 test('a part over the limit is a failure', async (t) => {
   for (const streaming of [true, false]) {
-    const b = bench(t, { maxPartLength: 100, streaming });
+    const b = bench(t, { maxPartLength: 100, transport: streaming ? 'auto' : 'poll' });
     const errors = errorsOf(b);
     collect(b, '/a', 0);
     b.client.start();
@@ -587,7 +587,7 @@ test('ids that start again in messages are told once too, before the message', a
   const b = bench(t);
   const seen: string[] = [];
   b.client.on('gap', ({ after, next }) => seen.push(`gap ${after} ${next}`));
-  for (const name of ['x', 'y']) b.client.subscribe('/a', (_data, { id }) => seen.push(`${name} ${id}`), { from: 80 });
+  for (const name of ['x', 'y']) b.listen('/a', (_data, { id }) => seen.push(`${name} ${id}`), { from: 80 });
   b.client.start();
   await b.pass(0);
   b.last().part({ channel: '/a', id: 81, globalId: 900 }, { channel: '/a', id: 1, globalId: 901 });
@@ -611,7 +611,7 @@ test('a callback that stops the client is obeyed before the parts that came with
   const b = bench(t);
   const statuses: string[] = [];
   b.client.on('status', (value) => statuses.push(value));
-  b.client.subscribe('/a', () => b.client.stop(), { from: 0 });
+  b.listen('/a', () => b.client.stop(), { from: 0 });
   b.client.start();
   await b.pass(0);
   const part = (id: number): string => `[{"global_id":${id},"message_id":${id},"channel":"/a","data":0}]\r\n|\r\n`;

@@ -1,6 +1,6 @@
 import { mock, type TestContext } from 'node:test';
 import { createClient } from '../src/index.ts';
-import type { Client, ClientOptions, FetchInit, FetchResponse } from '../src/index.ts';
+import type { Client, ClientOptions, FetchInit, FetchResponse, Message, SubscribeOptions } from '../src/index.ts';
 
 const separator = '\r\n|\r\n';
 
@@ -17,6 +17,8 @@ export class Call {
   readonly init: FetchInit;
   /** The form in its order. */
   readonly fields: readonly (readonly [string, string])[];
+  /** The member __pos, which is not among the fields. */
+  readonly marks: string | undefined;
   /** Since the test began, in milliseconds. */
   readonly at: number;
   #answer!: (response: FetchResponse) => void;
@@ -27,7 +29,9 @@ export class Call {
   constructor(url: string, init: FetchInit) {
     this.url = url;
     this.init = init;
-    this.fields = [...new URLSearchParams(init.body)];
+    const fields = [...new URLSearchParams(init.body)];
+    this.fields = fields.filter(([name]) => name !== '__pos');
+    this.marks = fields.find(([name]) => name === '__pos')?.[1];
     this.at = Date.now();
     this.response = new Promise((resolve, reject) => {
       this.#answer = resolve;
@@ -118,6 +122,8 @@ export function status(data: Record<string, number>): Sent {
 export interface Bench {
   readonly client: Client;
   readonly calls: Call[];
+  /** Subscribes; the callback gets the data by themselves as well. */
+  listen(channel: string, callback: (data: never, message: Message) => void, options?: SubscribeOptions): () => void;
   /** The last request so far. */
   last(): Call;
   /** Lets time pass in steps of 50 ms, and everything that it causes happen. */
@@ -137,7 +143,7 @@ export function bench(t: TestContext, options: ClientOptions = {}, answer?: (cal
     answer?.(call);
     return call.response;
   };
-  const client = createClient({ clientId: 'c1', fetch, ...options });
+  const client = createClient({ clientId: 'c1', autoStart: false, fetch, ...options });
   t.after(() => {
     client.stop();
     mock.timers.reset();
@@ -147,7 +153,9 @@ export function bench(t: TestContext, options: ClientOptions = {}, answer?: (cal
     if (!call) throw new Error('there was no request');
     return call;
   };
-  return { client, calls, last, pass };
+  const listen: Bench['listen'] = (channel, callback, from = {}) =>
+    client.subscribe(channel, from, (message) => callback(message.data as never, message));
+  return { client, calls, listen, last, pass };
 }
 
 async function pass(milliseconds: number): Promise<void> {

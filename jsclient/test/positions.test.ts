@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { planRequest, Position } from '../src/positions.ts';
+import { beginAt, planRequest, type Position } from '../src/positions.ts';
 import type { From } from '../src/types.ts';
 import { between, seededRandom } from './random.ts';
+
+function asked(positions: Position[]): object {
+  const { fields, lookUp } = planRequest(positions);
+  return { fields, lookUp };
+}
 
 function planned(...positions: Position[]): Position[] {
   planRequest(positions);
@@ -10,22 +15,22 @@ function planned(...positions: Position[]): Position[] {
 }
 
 function at(from: From): Position {
-  const position = new Position('/a', from);
+  const position = beginAt('/a', from);
   planRequest([position]);
   return position;
 }
 
 test('Position turns where to start into the number on the wire', () => {
-  assert.equal(new Position('/a', 'latest').wire, -1);
-  assert.equal(new Position('/a', 0).wire, 0);
-  assert.equal(new Position('/a', 17).wire, 17);
-  assert.equal(new Position('/a', { last: 1 }).wire, -2);
-  assert.equal(new Position('/a', { last: 5 }).wire, -6);
+  assert.equal(beginAt('/a', 'latest').wire, -1);
+  assert.equal(beginAt('/a', 0).wire, 0);
+  assert.equal(beginAt('/a', 17).wire, 17);
+  assert.equal(beginAt('/a', { last: 1 }).wire, -2);
+  assert.equal(beginAt('/a', { last: 5 }).wire, -6);
 });
 
 test('Position refuses anything else and says what it takes', () => {
   for (const from of [-1, 1.5, NaN, 2 ** 53, '5', null, { last: 0 }, { last: -1 }, {}, true] as From[]) {
-    assert.throws(() => new Position('/a', from), /^TypeError: from is .*; it must be 'latest', a whole number/);
+    assert.throws(() => beginAt('/a', from), /^TypeError: from is .*; it must be 'latest', an id/);
   }
 });
 
@@ -98,7 +103,7 @@ test('Position starts again where the server reports a reset', () => {
 });
 
 test('Position is deaf before the first request that asks for it', () => {
-  const position = new Position('/a', 5);
+  const position = beginAt('/a', 5);
   assert.equal(position.advance(6, 60).moved, false);
   assert.equal(position.settle(9).moved, false);
   assert.equal(position.endBacklog(), false);
@@ -107,9 +112,9 @@ test('Position is deaf before the first request that asks for it', () => {
 });
 
 test('planRequest carries the lowest id of a channel, and the others drop what they do not need', () => {
-  const early = new Position('/a', 30);
-  const late = new Position('/a', 50);
-  assert.deepEqual(planRequest([late, early]), { fields: [['/a', 30]], lookUp: false });
+  const early = beginAt('/a', 30);
+  const late = beginAt('/a', 50);
+  assert.deepEqual(asked([late, early]), { fields: [['/a', 30]], lookUp: false });
   assert.equal(early.advance(31, 310).moved, true);
   assert.equal(late.advance(31, 310).moved, false);
   assert.equal(early.advance(51, 510).moved, true);
@@ -117,32 +122,32 @@ test('planRequest carries the lowest id of a channel, and the others drop what t
 });
 
 test('planRequest keeps the order in which channels were first subscribed', () => {
-  const positions = ['/b', '/a', '/b', '/10', '/2'].map((channel, index) => new Position(channel, index));
+  const positions = ['/b', '/a', '/b', '/10', '/2'].map((channel, index) => beginAt(channel, index));
   const { fields } = planRequest(positions);
   assert.deepEqual(fields, [['/b', 0], ['/a', 1], ['/10', 3], ['/2', 4]]);
 });
 
 test('planRequest looks up a position without an id alone, where its channel has others', () => {
-  const [behind, latest, tail] = planned(new Position('/a', 5), new Position('/a', 'latest'), new Position('/a', { last: 2 }));
+  const [behind, latest, tail] = planned(beginAt('/a', 5), beginAt('/a', 'latest'), beginAt('/a', { last: 2 }));
   assert.ok(behind && latest && tail);
-  assert.deepEqual(planRequest([behind, latest, tail]), { fields: [['/a', -1]], lookUp: true });
+  assert.deepEqual(asked([behind, latest, tail]), { fields: [['/a', -1]], lookUp: true });
   latest.settle(9);
   behind.settle(9);
   tail.settle(9);
-  assert.deepEqual(planRequest([behind, latest, tail]), { fields: [['/a', -3]], lookUp: true });
+  assert.deepEqual(asked([behind, latest, tail]), { fields: [['/a', -3]], lookUp: true });
   for (const position of [behind, latest, tail]) position.advance(8, 80);
   for (const position of [behind, latest, tail]) position.advance(9, 90);
-  assert.deepEqual(planRequest([behind, latest, tail]), { fields: [['/a', 5]], lookUp: false });
+  assert.deepEqual(asked([behind, latest, tail]), { fields: [['/a', 5]], lookUp: false });
   assert.deepEqual([behind.wire, latest.wire, tail.wire], [5, 9, 9]);
 });
 
 test('Position finds out where an empty tail stands, so that a burst afterwards is not cut to the tail', () => {
   const tail = at({ last: 2 });
   assert.equal(tail.endBacklog(), true);
-  assert.deepEqual(planRequest([tail]), { fields: [['/a', -1]], lookUp: true });
+  assert.deepEqual(asked([tail]), { fields: [['/a', -1]], lookUp: true });
   tail.settle(7);
   assert.equal(tail.endBacklog(), false);
-  assert.deepEqual(planRequest([tail]), { fields: [['/a', -3]], lookUp: false });
+  assert.deepEqual(asked([tail]), { fields: [['/a', -3]], lookUp: false });
   assert.equal(tail.endBacklog(), true);
   assert.equal(tail.wire, 7);
 });
@@ -182,7 +187,7 @@ function subscribe(channel: Channel, random: () => number): Reader {
     channel.stored[between(random, 0, channel.stored.length - 1)]?.id ?? 0,
     0,
   ][between(random, 0, 3)] as From;
-  return { position: new Position('/a', from), from, subscribedAt: channel.stored.length, taken: [] };
+  return { position: beginAt('/a', from), from, subscribedAt: channel.stored.length, taken: [] };
 }
 
 function hand(readers: readonly Reader[], message: { id: number; globalId: number }): void {
@@ -210,7 +215,7 @@ function runRequest(channel: Channel, readers: readonly Reader[], random: () => 
 
 function expectedStart(channel: Channel, { from, subscribedAt }: Reader): readonly [number, number] {
   if (from === 'latest') return [subscribedAt, Number.POSITIVE_INFINITY];
-  if (typeof from === 'object') return [Math.max(0, subscribedAt - from.last), Number.POSITIVE_INFINITY];
+  if (typeof from === 'object') return [Math.max(0, subscribedAt - (from as { last: number }).last), Number.POSITIVE_INFINITY];
   const first = channel.stored.filter(({ id }) => id <= from).length;
   return [first, first];
 }
@@ -259,4 +264,38 @@ test('Positions take every live message once and in order while ids start again'
     }
     assert.deepEqual(taken, channel.stored.map(({ globalId }) => globalId), `seed ${seed}`);
   }
+});
+
+test('a message that the store has got late is taken once, and the position stays', () => {
+  const position = at(10);
+  assert.equal(position.advance(12, 120).moved, true);
+  assert.deepEqual(position.advance(11, 110, 12), { moved: true, late: true });
+  assert.equal(position.wire, 12);
+  assert.equal(position.advance(11, 110, 12).moved, false);
+  assert.equal(position.advance(13, 130).moved, true);
+});
+
+test('what is read again for another subscription is not taken for late', () => {
+  const [behind, ahead] = planned(at(5), at(20));
+  assert.equal(ahead?.advance(6, 60, 20).moved, false);
+  assert.equal(behind?.advance(6, 60).moved, true);
+  ahead?.endBacklog();
+  assert.deepEqual(ahead?.advance(15, 150, 20), { moved: true, late: true });
+});
+
+test('__pos names the global id of a position in the life of the store that it is from, whatever they are called', () => {
+  const positions = [beginAt('/0', { id: 7, globalId: 70, epoch: '__proto__' }), beginAt('/1', 3), beginAt('/2', 'latest')];
+  planRequest(positions);
+  for (const position of positions) position.meet('e1');
+  const { marks } = planRequest(positions);
+  assert.equal(JSON.stringify(marks), '{"__proto__":{"/0":70},"e1":{"/1":0}}');
+  assert.equal(({} as Record<string, unknown>)['/0'], undefined);
+});
+
+test('a position follows another one at the same place into what is under way, and no other', () => {
+  const [live] = planned(at({ id: 7, globalId: 70 }));
+  const same = beginAt('/a', 7);
+  assert.equal(same.follow(live!), true);
+  assert.equal(same.advance(8, 80).moved, true);
+  for (const other of [beginAt('/a', 6), beginAt('/b', 7), beginAt('/a', 'latest')]) assert.equal(other.follow(live!), false);
 });

@@ -19,6 +19,7 @@ try {
     sourcemap: 'inline',
     outExtension: { '.js': '.mjs' },
     outdir: dir,
+    // What the sources load when it is asked for is bundled with the tests.
     define: { DIST: JSON.stringify(new URL('../dist/', import.meta.url).href) },
   });
   const bundles = names.map((name) => join(dir, name.replace(/\.ts$/, '.mjs')));

@@ -1,0 +1,241 @@
+import type { Kit } from './client.ts';
+import { Hub, type Said, type Told } from './hub.ts';
+import type { Settings } from './options.ts';
+import type { Exchange, Outcome, Poll, Receiver } from './transport.ts';
+
+/**
+ * Has all pages of a group use one connection: that of a page which they elect by a lock, or of a worker where
+ * there are no locks. Where there is neither, this page has a connection of its own.
+ */
+export function share(kit: Kit, settings: Settings, onClientId: (id: string) => void): Exchange {
+  const group = new Group(kit, settings, onClientId);
+  const exchange: Exchange = async (_, poll, controller, receiver) => {
+    if (group.open(poll.clientId)) return group.exchange(poll, controller, receiver);
+    const own = poll.mode === 'hold' ? kit.heldBy(settings.transport) : kit.exchangeHttp;
+    return own(settings, poll, controller, receiver);
+  };
+  exchange.leave = () => group.close();
+  return exchange;
+}
+
+const randomName = (): string => Math.random().toString(36).slice(2);
+
+/** A page's part in its group. */
+class Group {
+  private readonly _kit: Kit;
+  private readonly _settings: Settings;
+  private readonly _onClientId: (id: string) => void;
+  private readonly _page: string = randomName();
+  private readonly _name: string;
+  private _channel: BroadcastChannel | undefined;
+  private _worker: SharedWorker | undefined;
+  private _clientId = '';
+  private _hub: Hub | undefined;
+  private _candidacy: AbortController | undefined;
+  private _resign: (() => void) | undefined;
+  private _run: Run | undefined;
+  private _runs = 0;
+
+  constructor(kit: Kit, settings: Settings, onClientId: (id: string) => void) {
+    this._kit = kit;
+    this._settings = settings;
+    this._onClientId = onClientId;
+    const base = new URL(settings.baseUrl, globalThis.location?.href).href;
+    this._name = `messagebus ${JSON.stringify([base, settings.transport, settings.identity])}`;
+  }
+
+  /** Joins the group, unless that is done; false where the browser cannot. */
+  open(clientId: string): boolean {
+    if (typeof BroadcastChannel === 'undefined') return false;
+    this._clientId ||= clientId;
+    if (this._channel) return true;
+    if (!navigator.locks && !this._startWorker()) return false;
+    this._channel = new BroadcastChannel(this._name);
+    this._channel.onmessage = ({ data }) => {
+      // Pages hear each other as well.
+      if ('hub' in data) this._hear(data as Told);
+    };
+    if (navigator.locks) {
+      this._watch(true);
+      void this._stand(false);
+    }
+    return true;
+  }
+
+  close(): void {
+    this._watch(false);
+    this._withdraw();
+    this._channel?.close();
+    this._channel = this._worker = undefined;
+  }
+
+  exchange(poll: Poll, controller: AbortController, receiver: Receiver): Promise<Outcome> {
+    this._runs += 1;
+    const run = new Run(`${this._page}.${this._runs}`, poll, controller.signal, receiver, (said) => this._channel?.postMessage(said));
+    this._run = run;
+    void this._join(run);
+    return run.outcome;
+  }
+
+  private async _join({ id, poll: { plan } }: Run): Promise<void> {
+    const { headers, baseUrl, credentials, transport, longPolling, maxPartLength, timing } = this._settings;
+    const forWorker = this._worker && {
+      headers: typeof headers === 'function' ? await headers() : headers,
+      settings: { baseUrl: new URL(baseUrl, location.href).href, credentials, transport, longPolling, maxPartLength, timing },
+    };
+    if (this._run?.id === id) this._say({ kind: 'join', run: id, fields: plan.fields, marks: { ...plan.marks }, clientId: this._clientId, ...forWorker });
+  }
+
+  private _say(said: Said): void {
+    this._channel?.postMessage(said);
+  }
+
+  private _hear(told: Told): void {
+    if (told.kind === 'yield' && told.page === this._page) void this._stand(true);
+    if (told.kind === 'whoShows' && !document.hidden) this._say({ kind: 'shown', page: this._page });
+    if (told.clientId !== '') {
+      this._clientId = told.clientId;
+      this._onClientId(told.clientId);
+    }
+    this._run?.hear(told, this._kit);
+  }
+
+  // --- the election ---
+
+  /** Waits for its turn to have the connection, or takes it from a page that yields it. */
+  private async _stand(steal: boolean): Promise<void> {
+    if (this._hub) return;
+    this._candidacy?.abort();
+    const candidacy = new AbortController();
+    this._candidacy = candidacy;
+    try {
+      await navigator.locks.request(this._name, steal ? { steal } : { signal: candidacy.signal }, () => this._lead(candidacy));
+    } catch {
+      // Given up, or the lock was taken away.
+    }
+    if (this._candidacy !== candidacy) return;
+    this._stopHub();
+    if (!candidacy.signal.aborted) void this._stand(false);
+  }
+
+  private _lead(candidacy: AbortController): Promise<void> {
+    if (candidacy.signal.aborted || this._candidacy !== candidacy) return Promise.resolve();
+    this._hub = new Hub(this._kit, { ...this._settings, clientId: this._clientId }, this._name);
+    if (document.hidden) this._hub.askWhoShows();
+    return new Promise((resolve) => {
+      this._resign = resolve;
+    });
+  }
+
+  private _withdraw(): void {
+    this._candidacy?.abort();
+    this._candidacy = undefined;
+    this._stopHub();
+  }
+
+  private _stopHub(): void {
+    this._hub?.stop();
+    this._hub = undefined;
+    this._resign?.();
+    this._resign = undefined;
+  }
+
+  private readonly _onPage = (event: Event): void => {
+    if (event.type === 'visibilitychange') {
+      if (document.hidden) this._hub?.askWhoShows();
+      else if (!this._hub) this._say({ kind: 'shown', page: this._page });
+    } else if (event.type === 'pagehide' || event.type === 'freeze') this._withdraw();
+    else if (!this._candidacy) void this._stand(false);
+  };
+
+  private _watch(on: boolean): void {
+    const change = on ? 'addEventListener' : 'removeEventListener';
+    for (const type of ['visibilitychange', 'freeze', 'resume']) document[change](type, this._onPage);
+    for (const type of ['pagehide', 'pageshow']) globalThis[change](type, this._onPage);
+  }
+
+  private _startWorker(): boolean {
+    try {
+      this._worker ??= new SharedWorker(new URL('./share-worker.js', import.meta.url), { type: 'module', name: this._name });
+      return true;
+    } catch {
+      return false;
+    }
+  }
+}
+
+/** What a page asks of the hub at present. */
+class Run {
+  readonly id: string;
+  readonly poll: Poll;
+  readonly outcome: Promise<Outcome>;
+  private readonly _receiver: Receiver;
+  private readonly _say: (said: Said) => void;
+  private _end!: (outcome: Outcome) => void;
+  private _over = false;
+  private _hub = '';
+  private _count = 0;
+  private _first = true;
+
+  constructor(id: string, poll: Poll, signal: AbortSignal, receiver: Receiver, say: (said: Said) => void) {
+    this.id = id;
+    this.poll = poll;
+    this._receiver = receiver;
+    this._say = say;
+    this.outcome = new Promise((resolve) => {
+      this._end = (outcome) => {
+        this._over = true;
+        resolve(outcome);
+      };
+    });
+    signal.addEventListener('abort', () => this._finish({ kind: 'answered' }));
+  }
+
+  hear(told: Told, { MessageBusError }: Kit): void {
+    if (this._over) return;
+    if (told.kind === 'up' || this._lost(told)) {
+      // What comes next would not follow what is known here, so the hub is asked anew.
+      this._finish({ kind: 'moved' });
+      return;
+    }
+    switch (told.kind) {
+      case 'parts':
+        if (told.runs.includes(this.id)) this._take(told.parts, told.epoch);
+        break;
+      case 'refused':
+        if (told.runs.includes(this.id)) this._receiver.refused(told.channels);
+        break;
+      case 'error':
+        this._receiver.fail(new MessageBusError(told.code, told.message, told.status === undefined ? {} : { status: told.status }));
+        break;
+      case 'ping':
+        if (told.runs.includes(this.id)) this._say({ kind: 'here', run: this.id });
+        else this._finish({ kind: 'moved' });
+        break;
+    }
+  }
+
+  /** Whether something that the hub has said was not heard, or another hub speaks. */
+  private _lost({ hub, count }: Told): boolean {
+    const lost = this._hub !== '' && (hub !== this._hub || count !== this._count + 1);
+    this._hub = hub;
+    this._count = count;
+    return lost;
+  }
+
+  private _take(parts: Extract<Told, { kind: 'parts' }>['parts'], epoch: string): void {
+    if (epoch !== '') this._receiver.epoch(epoch);
+    for (const part of parts) {
+      if (this._over) return;
+      this._receiver.part(part, this._first);
+      this._first = false;
+    }
+    if (this.poll.mode === 'lookUp') this._finish({ kind: 'answered' });
+  }
+
+  private _finish(outcome: Outcome): void {
+    if (this._over) return;
+    this._say({ kind: 'leave', run: this.id });
+    this._end(outcome);
+  }
+}
