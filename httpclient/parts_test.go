@@ -168,7 +168,7 @@ func TestMessage_ReadsMembersInAnyOrder(t *testing.T) {
 	for raw, want := range map[string][4]any{
 		one: {int64(7), int64(3), "/a", `"x\"}]\\"`},
 		`{ "data" : [ 1 , {"channel":"/no"} ] , "more":null, "channel":"\/\u00fc\"","message_id": 0 ,"global_id":-1}`: {int64(-1), int64(0), `/ü"`, `[ 1 , {"channel":"/no"} ]`},
-		`{"global_id":1,"message_id":2,"channel":""}`:                                                                  {int64(1), int64(2), "", "null"},
+		`{"global_id":1,"message_id":2,"channel":""}`:                                                                 {int64(1), int64(2), "", "null"},
 	} {
 		gid, id, channel, data, err := httpclient.ParseMessage([]byte(strings.TrimSpace(raw)))
 		if got := [4]any{gid, id, channel, data}; err != nil || got != want {

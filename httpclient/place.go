@@ -15,6 +15,7 @@ type place struct {
 	epoch    string // of the store, when a server vouched for wire; empty: not known
 
 	reach reach
+	told  bool // a gap of its answer has named the epoch
 	alone bool // the next request has to ask from exactly here
 
 	before *passed // of a Ruby server: where the ids began again
@@ -64,6 +65,7 @@ func (p *place) comesFirst(other *place) bool {
 
 // aim prepares for a request that asks for the channel from this position.
 func (p *place) aim(carried Position) {
+	p.told = false
 	switch {
 	case carried.id == p.wire && carried.epoch == p.epoch:
 		p.reach, p.alone = exactly, false
@@ -76,17 +78,19 @@ func (p *place) aim(carried Position) {
 
 // meet is told in which epoch the answer begins; it is empty for a Ruby server. An
 // answer from further back says nothing of a place from another epoch, which only
-// the server can compare, if it is asked.
-func (p *place) meet(epoch string) {
+// the server can compare, if it is asked; false: it has to be.
+func (p *place) meet(epoch string) (served bool) {
 	if p.reach == further && epoch != "" && p.epoch != epoch {
 		p.reach, p.alone = unserved, true
+		return false
 	}
+	return true
 }
 
 // begin is called when the gaps of the first part have been told: from now on the
 // place belongs to the epoch of the answer.
 func (p *place) begin(epoch string) {
-	if p.reach == exactly && epoch != "" {
+	if p.reach == exactly && epoch != "" && !p.told {
 		p.epoch = epoch
 	}
 }
@@ -216,10 +220,13 @@ func (p *place) endBacklog() (moved bool) {
 // looksUp reports whether the next request only finds out where the place is.
 func (p *place) looksUp() bool { return p.tail != 0 }
 
+// enter goes on in the epoch that a gap names.
+func (p *place) enter(epoch string) { p.epoch, p.told = epoch, true }
+
 // restart goes on in another life of the store, whose first message is next.
-func (p *place) restart(next int64, epoch string) {
+func (p *place) restart(next int64) {
 	p.forget()
-	p.wire, p.epoch = max(next-1, 0), epoch
+	p.wire = max(next-1, 0)
 	p.tail, p.floor = 0, -1
 }
 

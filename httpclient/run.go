@@ -38,6 +38,7 @@ type run struct {
 	begun    bool             // the gaps before the first message have been told
 	parts    int              // that are over
 	moved    bool             // some subscription has
+	wanting  bool             // some subscription has to be asked for by itself
 	odd      bool             // it was reported that something came that was not asked for
 	late     []lateMessage    // of the part that is under way: what came behind others, or comes again
 	statuses map[string]int64 // of that part, where there is such a message
@@ -58,6 +59,7 @@ var (
 	errBuffered = errors.New("nothing came of a stream in time")
 	errSilent   = errors.New("nothing was heard for too long")
 	errStopped  = errors.New("the client is to stop")
+	errWanting  = errors.New("a subscription is not served")
 )
 
 // send sends the request and hands on what comes.
@@ -81,7 +83,7 @@ func (r *run) ending(err error) ending {
 		return ending{result: result{outcome: moved, wait: r.retry}}
 	case err == nil:
 		return ending{result: result{outcome: quiet, wait: r.retry}}
-	case errors.Is(cause, errChanged) || errors.Is(err, errStopped):
+	case errors.Is(cause, errChanged) || errors.Is(err, errStopped) || errors.Is(err, errWanting):
 		return ending{result: result{outcome: changed}}
 	case errors.Is(cause, errBuffered) || errors.Is(err, errNoEvents):
 		return ending{result: result{outcome: buffered}}

@@ -26,7 +26,7 @@ func (r *run) head(header http.Header) {
 	r.epoch = header.Get(epochHeader)
 	refusals := refusedChannels(header.Get(refusedHeader))
 	for _, s := range r.subscriptions() {
-		s.place.meet(r.epoch)
+		r.wanting = !s.place.meet(r.epoch) || r.wanting
 		was := s.refused
 		s.refused = slices.Contains(refusals, s.channel)
 		if s.refused && !was {
@@ -71,6 +71,9 @@ func (r *run) partEnd() error {
 	r.client.countGood()
 	if r.parts++; r.parts == 1 {
 		r.endBacklog()
+		if r.wanting {
+			return errWanting
+		}
 	}
 	return nil
 }
@@ -242,10 +245,10 @@ func (r *run) takeGap(s *Subscription, g wireGap, told *bool) {
 		return
 	}
 	next := s.place
-	next.epoch = g.Epoch
+	next.enter(g.Epoch)
 	switch {
 	case g.Reason == GapReset:
-		next.restart(g.Next, g.Epoch)
+		next.restart(g.Next)
 	case s.place.reach == further && g.Next <= s.place.wire+1: // it has what is lost to others
 		s.move(next)
 		return
