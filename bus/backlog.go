@@ -55,7 +55,7 @@ func (b *Bus) snapshot(ctx context.Context, ranges []driver.Range) (driver.Snaps
 	if err := b.checkOpen(); err != nil {
 		return driver.Snapshot{}, err
 	}
-	return b.backend.Read(ctx, ranges)
+	return b.read(ctx, ranges)
 }
 
 // page sorts the items of a stretch. Nothing is logged for a reader that may ask as

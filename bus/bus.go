@@ -31,6 +31,7 @@ type core struct {
 	hub     *hub
 	health  healthState
 	waiting waiting
+	reads   gatherer
 
 	published atomic.Uint64 // numbers the publishes
 
