@@ -33,7 +33,7 @@ type command struct {
 	Address string
 	Clients int
 	Own     bool  // each client has a channel of its own
-	Loses   bool  // the server may lose messages: they are counted
+	Loses   bool  // the server may lose messages, which are counted, and repeat them
 	Poll    bool  // the first message ends a request
 	Count   int64 // deliveries to come
 	Stops   bool  // the special client never reads
