@@ -93,7 +93,7 @@ func newCache[K Key, V any](b *bus.Bus, name string, opts *Options[K, V]) (*Cach
 		return nil, err
 	}
 	if err := checkText(name); err != nil {
-		return nil, fmt.Errorf("name: %w", err)
+		return nil, fmt.Errorf("%w: the name %w", bus.ErrInvalidData, err)
 	}
 	c := &Cache[K, V]{
 		bus: b, options: resolved, keys: newKeys[K](), values: newValues[V](resolved.Codec),
@@ -156,8 +156,9 @@ func (c *Cache[K, V]) look(key K) (V, bool) {
 // Values of arrays, maps and structs reach Ruby as arrays and hashes, by the
 // rules of encoding/json; see Codec for peers that are all written in Go.
 //
-// Nothing is changed, here or elsewhere, when the value cannot be encoded or the
-// store refuses it, because it is read-only (bus.ErrReadOnly; a Set is never
+// Nothing is changed, here or elsewhere, when key or value have no form that all
+// peers can read (bus.ErrInvalidData) or are too large (bus.ErrTooLarge), and when the
+// store refuses them, because it is read-only (bus.ErrReadOnly; a Set is never
 // queued) or does not answer. An error for which
 // errors.Is(err, bus.ErrUnknownOutcome) holds means that peers may have it or
 // not: this process no longer holds the key until it hears of it.
@@ -169,7 +170,7 @@ func (c *Cache[K, V]) Set(ctx context.Context, key K, value V) error {
 	// Here it is held as every peer will have it, and not as it was handed in.
 	back, absent, err := c.values.decode(o.Value, *o.Marshalled)
 	if err != nil {
-		return c.fail(OpSet, key, fmt.Errorf("the value cannot be read back: %w", err))
+		return c.fail(OpSet, key, fmt.Errorf("%w: it cannot be read back: %w", bus.ErrInvalidData, err))
 	}
 	return c.publish(ctx, o, key, back, absent)
 }
@@ -180,7 +181,7 @@ func (c *Cache[K, V]) outgoingSet(key K, value V) (o outgoing, err error) {
 	}
 	var marshalled bool
 	if o.Value, marshalled, err = c.values.encode(value); err != nil {
-		return o, err
+		return o, fmt.Errorf("%w: %w", bus.ErrInvalidData, err)
 	}
 	o.Marshalled = &marshalled
 	return o, nil
@@ -188,10 +189,13 @@ func (c *Cache[K, V]) outgoingSet(key K, value V) (o outgoing, err error) {
 
 func (c *Cache[K, V]) outgoing(op Op, key K) (o outgoing, err error) {
 	o = outgoing{Op: op, Origin: c.origin, Name: c.address.name, AppVersion: c.address.version}
-	if op != OpClear {
-		o.Key, err = c.keys.encode(key)
+	if op == OpClear {
+		return o, nil
 	}
-	return o, err
+	if o.Key, err = c.keys.encode(key); err != nil {
+		return o, fmt.Errorf("%w: the key %w", bus.ErrInvalidData, err)
+	}
+	return o, nil
 }
 
 // Delete removes a key at all peers, also where this cache does not hold it. Its
@@ -261,7 +265,7 @@ func (c *Cache[K, V]) fail(op Op, key K, err error) error {
 	if op == OpClear {
 		return fmt.Errorf("cache: clear %q: %w", c.address.name, err)
 	}
-	return fmt.Errorf("cache: %s %v in %q: %w", op, key, c.address.name, err)
+	return fmt.Errorf("cache: %s %s in %q: %w", op, shorten(fmt.Sprint(key)), c.address.name, err)
 }
 
 // unlock frees c.mu and runs the callbacks that were noted under it.

@@ -1,10 +1,13 @@
 package cache_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,13 +144,20 @@ func TestSet_ThatFailsChangesNothing(t *testing.T) {
 		must(t, c.Set(t.Context(), "dog", int64(1)))
 		synctest.Wait()
 
-		for _, bad := range []any{func() {}, "\xff", make(chan int), map[float64]int{1: 1}, []any{complex(1, 1)}} {
-			if err := c.Set(t.Context(), "dog", bad); err == nil {
-				t.Errorf("Set(%T): no error", bad)
+		for _, bad := range []any{
+			func() {}, "\xff", make(chan int), map[float64]int{1: 1}, []any{complex(1, 1)}, math.NaN(),
+			json.RawMessage("\"\xff\""), json.RawMessage(`["\ud83d"]`), json.RawMessage(`"\ud83d\ud83d"`), json.RawMessage(`{"\ude00":1}`),
+			json.RawMessage(strings.Repeat("7", 1_000_000)), json.RawMessage("1e999"),
+		} {
+			if err := c.Set(t.Context(), "dog", bad); !errors.Is(err, bus.ErrInvalidData) || len(err.Error()) > 200 {
+				t.Errorf("Set(%T): %v", bad, err)
 			}
 		}
-		if err := c.Set(t.Context(), "\xff", 1); err == nil {
-			t.Error("a key that is not UTF-8: no error")
+		if err := c.Set(t.Context(), "\xff", 1); !errors.Is(err, bus.ErrInvalidData) {
+			t.Errorf("a key that is not UTF-8: %v", err)
+		}
+		if err := c.Set(t.Context(), strings.Repeat("dog", 3<<20), 1); !errors.Is(err, bus.ErrTooLarge) || len(err.Error()) > 200 {
+			t.Errorf("a key that is too large: %v", err)
 		}
 		store.Faults().SetReadOnly(true)
 		if err := c.Set(t.Context(), "dog", 2); !errors.Is(err, bus.ErrReadOnly) {

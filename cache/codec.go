@@ -12,7 +12,8 @@ import (
 
 // A Codec turns values into bytes and back, for caches that only Go peers share.
 // All peers must use the same one. A Ruby peer sees a value as a string: the
-// bytes in Base64. Both methods must be safe for concurrent use.
+// bytes in Base64. Both methods must be safe for concurrent use. A panic in Decode is
+// taken for an error; one in Encode is the caller's of Set.
 type Codec[V any] interface {
 	Encode(value V) ([]byte, error)
 	Decode(data []byte) (V, error)
@@ -60,8 +61,16 @@ func (vs values[V]) encode(value V) (raw json.RawMessage, marshalled bool, err e
 	}
 }
 
-// decode reads what travels. absent: it is null, and V cannot hold that.
+// decode reads what travels. absent: it is null, and V cannot hold that. A panic of
+// a Codec, or of a method of V, is an error: what a peer sends must not end this
+// process.
 func (vs values[V]) decode(raw json.RawMessage, marshalled bool) (value V, absent bool, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			var none V
+			value, err = none, fmt.Errorf("a panic: %v", p)
+		}
+	}()
 	switch {
 	case vs.codec != nil:
 		value, err = vs.decodeBytes(raw, marshalled)

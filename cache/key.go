@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -45,12 +46,12 @@ func IntKey(n int64) AnyKey { return AnyKey{strconv.FormatInt(n, 10)} }
 func NullKey() AnyKey { return AnyKey{} }
 
 // ParseKey reads a key from JSON, arrays and objects included. It fails on text
-// that is not JSON, and on numbers with a fraction or exponent that a double
-// cannot hold.
+// that is not JSON or not Unicode, on numbers with a fraction or exponent that a
+// double cannot hold, and on integers of more than 65,536 digits.
 func ParseKey(text []byte) (AnyKey, error) {
 	v, err := parseJSON(text)
-	if err == nil && !utf8.Valid(text) { // it would be read as another key
-		err = fmt.Errorf("%w: not valid UTF-8", errNotJSON)
+	if err == nil {
+		err = checkUnicode(text)
 	}
 	if err != nil {
 		return AnyKey{}, fmt.Errorf("cache: key %s: %w", shorten(string(text)), err)
@@ -82,6 +83,9 @@ var (
 	errNotJSON  = errors.New("not JSON")
 	errOverflow = errors.New("a number that a double cannot hold")
 )
+
+// maxDigits bounds one integer: reading it takes the square of the time.
+const maxDigits = 64 << 10
 
 // parseJSON reads one JSON value: nil, bool, int64, *big.Int, float64, string,
 // []any, map[string]any.
@@ -130,6 +134,9 @@ func parseNumber(text string) (any, error) {
 	}
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return n, nil
+	}
+	if len(text) > maxDigits {
+		return nil, fmt.Errorf("an integer of %d digits; at most %d are read", len(text), maxDigits)
 	}
 	n, ok := new(big.Int).SetString(text, 10)
 	if !ok {
@@ -225,8 +232,44 @@ func unquote(raw []byte) (string, bool) {
 	return s, err == nil
 }
 
-func shorten(s string) string {
-	const most = 60
+// checkUnicode refuses valid JSON that encoding/json would read as other text:
+// strings that are not UTF-8, and escapes of halves of surrogate pairs.
+func checkUnicode(text []byte) error {
+	if !utf8.Valid(text) {
+		return errors.New("text that is not valid UTF-8")
+	}
+	for i := bytes.IndexByte(text, '\\'); i >= 0 && i < len(text); i++ {
+		switch first, isUnit := unit(text[i:]); {
+		case text[i] == '\\' && !isUnit:
+			i++ // what it stands before is no beginning of another one
+		case isUnit && utf16.IsSurrogate(first):
+			i += unitLength
+			if second, _ := unit(text[i:]); utf16.DecodeRune(first, second) == utf8.RuneError {
+				return fmt.Errorf("half of a surrogate pair: %s", text[i-unitLength:i])
+			}
+			i += unitLength - 1
+		case isUnit:
+			i += unitLength - 1
+		}
+	}
+	return nil
+}
+
+const unitLength = len(`\u0000`)
+
+// unit reads an escape by number at the start of text, which is valid JSON.
+func unit(text []byte) (r rune, ok bool) {
+	if !bytes.HasPrefix(text, []byte(`\u`)) {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(string(text[2:unitLength]), 16, 16)
+	return rune(n), err == nil
+}
+
+// shorten is for what stands in errors.
+func shorten(s string) string { return clip(s, 60) }
+
+func clip(s string, most int) string {
 	if len(s) <= most {
 		return s
 	}
@@ -272,7 +315,7 @@ func encodeString[K Key](key K) (json.RawMessage, error) {
 
 func checkText(s string) error {
 	if !utf8.ValidString(s) {
-		return fmt.Errorf("the key %q is not valid UTF-8", shorten(s))
+		return fmt.Errorf("%q is not valid UTF-8", shorten(s))
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"testing"
-	"unicode/utf8"
 )
 
 // FuzzOperation compares the quick reader of operations with encoding/json.
@@ -19,7 +18,7 @@ func FuzzOperation(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		damagedOperation(append([]byte(`{"data":{"op":`), data...)) // must end
 		o, err := parseOperation(data)                              // must end
-		if !json.Valid(data) || !utf8.Valid(data) {
+		if !json.Valid(data) || checkUnicode(data) != nil {
 			return // no message has it
 		}
 		members := map[string]json.RawMessage{}

@@ -224,6 +224,9 @@ func quoted(v any) (any, error) {
 
 // fromJSON returns JSON as a tree, with its members in order.
 func fromJSON(raw []byte) (any, error) {
+	if err := checkUnicode(raw); err != nil {
+		return nil, err
+	}
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber()
 	return fromTokens(decoder, 0)

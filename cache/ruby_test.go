@@ -13,6 +13,7 @@ import (
 
 	"github.com/messagebus-go/messagebus/bus"
 	"github.com/messagebus-go/messagebus/bus/bustest"
+	"github.com/messagebus-go/messagebus/bus/driver"
 	"github.com/messagebus-go/messagebus/cache"
 )
 
@@ -259,6 +260,31 @@ func TestValues_OfHostileBlobsHurtNobody(t *testing.T) {
 		must(t, c.Set(t.Context(), "dog", 2))
 		synctest.Wait()
 		want[string, any](t, c, "dog", int64(2))
+	})
+}
+
+// TestIntegers_OfManyDigitsAreNotRead: it takes the square of the time.
+func TestIntegers_OfManyDigitsAreNotRead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := bustest.NewStore(t)
+		c := open[cache.AnyKey, any](t, bustest.On(t, store, &bus.Options{Keepalive: -1}), nil)
+		must(t, c.Set(t.Context(), cache.StringKey("dog"), 1))
+		huge := strings.Repeat("7", 100_000)
+		for _, text := range []string{
+			`"key":` + huge + `,"value":1`, `"key":"dog","value":` + huge, `"key":"dog","value":[` + huge + `]`,
+		} {
+			envelope := `{"data":{"op":"set",` + text + `,"hash_key":"animals"},"user_ids":null,"group_ids":null,"client_ids":null}`
+			_, err := store.Publish(t.Context(), "/distributed_hash", []byte(envelope), driver.Limits{MaxSize: 100, MaxGlobalSize: 100, MaxAge: time.Hour})
+			must(t, err)
+		}
+		synctest.Wait()
+		if c.Len() > 0 {
+			t.Errorf("%d keys are held", c.Len())
+		}
+		if s := c.Stats(); s.OtherKeys != 1 || s.Undecodable != 2 {
+			t.Errorf("%+v", s)
+		}
 	})
 }
 

@@ -34,10 +34,30 @@ func (c *Cache[K, V]) start(ctx context.Context) error {
 		return err
 	}
 	for _, f := range c.feeds {
-		c.loops.Go(func() { c.follow(f) })
+		c.loop(func() { c.follow(f) })
 	}
-	c.loops.Go(c.tend)
+	c.loop(c.tend)
 	return nil
+}
+
+var errEnded = errors.New("a callback has ended a goroutine of the cache, with runtime.Goexit")
+
+// loop runs f in a goroutine until f returns. If a callback ends that goroutine the
+// cache hears of nothing any more, and says so.
+func (c *Cache[K, V]) loop(f func()) {
+	c.loops.Go(func() {
+		returned := false
+		defer func() {
+			if p := recover(); p != nil {
+				panic(p)
+			}
+			if !returned {
+				c.lose(errEnded)
+			}
+		}()
+		f()
+		returned = true
+	})
 }
 
 // sources returns the feeds of a cache that is made on a view of a bus. No
@@ -383,7 +403,8 @@ func (c *Cache[K, V]) changed(op Op, key K) {
 // undecodable counts and tells of an operation that cannot be read.
 func (c *Cache[K, V]) undecodable(id int64, key string, err error) {
 	c.counts.undecodable.Add(1)
-	c.options.Logger.Warn("an operation cannot be read; its key is removed", "cache", c.address.name, "id", id, "key", key, "error", err)
+	c.options.Logger.Warn("an operation cannot be read; its key is removed", "cache", c.address.name, "id", id,
+		"key", shorten(key), "error", clip(err.Error(), 500))
 	if f := c.options.Trace.Undecodable; f != nil {
 		c.guard(func() { f(id, key, err) })
 	}

@@ -54,13 +54,19 @@ func newTable[K Key, V any](maxEntries int) (table[K, V], error) {
 type lruTable[K Key, V any] struct {
 	young uint64 // as many arrivals do not make an entry old
 
+	_        cacheLine
 	mu       sync.RWMutex // guards below
+	_        cacheLine
 	lru      *simplelru.LRU[K, used[V]]
 	arrivals uint64     // how often something was put
 	gone     pair[K, V] // what was removed last
 }
 
 const youngShare = 8
+
+// cacheLine keeps what every read changes, which is the count of readers in a lock,
+// apart from what it only reads: processors hand the former to and fro.
+type cacheLine [64]byte
 
 // used is an entry, and how many had arrived when it was put in front.
 type used[V any] struct {
@@ -160,7 +166,9 @@ func (t *lruTable[K, V]) sweep(now int64) (gone []pair[K, V]) {
 
 // mapTable holds any number of entries.
 type mapTable[K Key, V any] struct {
+	_       cacheLine
 	mu      sync.RWMutex // guards below
+	_       cacheLine
 	entries map[K]entry[V]
 }
 
