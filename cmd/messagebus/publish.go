@@ -70,7 +70,7 @@ func addSite(flags *pflag.FlagSet, site **string) {
 type publishCommand struct {
 	reach
 
-	text          bool
+	text, stdin   bool
 	users, groups []bus.ID
 	clients       []string
 	site          *string
@@ -82,20 +82,34 @@ func newPublish() *cobra.Command {
 	p := &publishCommand{}
 	cmd := &cobra.Command{
 		Use:   "publish CHANNEL JSON",
-		Short: "Publish one message and print its id",
+		Short: "Publish one message and print its id, or many from standard input",
 		Long: `Publish one message and print its id as {"id":7}.
 
 The message is JSON, or with --text the text itself; - reads it from standard
-input. Without targets everyone may have it.`,
+input. Without targets everyone may have it.
+
+With --stdin each line of standard input is a message, as POST /publish takes it:
+
+  {"channel":"/chat","data":"hello","user_ids":[7],"max_backlog_size":10}
+
+Many are published at a time, those of one channel in their order. The first that
+fails ends it, and the error names its line; a count is printed in any case.`,
 		Example: `  messagebus publish /chat '{"from":"me","text":"hello"}' --server http://127.0.0.1:7411
   messagebus publish /chat hello --text --users '[7,"ann"]' --server http://127.0.0.1:7411
   messagebus publish /jobs - --max-backlog-size 0 --server http://127.0.0.1:7411 <job.json
-  messagebus publish --server http://127.0.0.1:7411 /temperature -- -5`,
-		Args: arguments(2, 2, "a channel and a message"),
+  messagebus publish --server http://127.0.0.1:7411 /temperature -- -5
+  messagebus publish --stdin --store redis://127.0.0.1:6379 <messages.jsonl`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if p.stdin {
+				return arguments(0, 0, "nothing but flags with --stdin")(cmd, args)
+			}
+			return arguments(2, 2, "a channel and a message")(cmd, args)
+		},
 		RunE: p.run,
 	}
 	flags := cmd.Flags()
 	p.addFlags(flags)
+	addSwitch(flags, &p.stdin, "stdin", "publish the lines of standard input")
 	addSwitch(flags, &p.text, "text", "the message is text, not JSON")
 	addFlag(flags, &p.users, "users", "LIST", `users who may have it, as JSON: '[1,"a"]'`, parseIDs).DefValue = ""
 	addFlag(flags, &p.groups, "groups", "LIST", `groups that may have it, as JSON: '[1,"a"]'`, parseIDs).DefValue = ""
@@ -109,6 +123,9 @@ input. Without targets everyone may have it.`,
 }
 
 func (p *publishCommand) run(cmd *cobra.Command, args []string) error {
+	if p.stdin {
+		return p.runLines(cmd)
+	}
 	message, err := p.publication(cmd, args)
 	if err != nil {
 		return err
@@ -124,6 +141,24 @@ func (p *publishCommand) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	return (&lines{w: cmd.OutOrStdout()}).write(published{id, queued})
+}
+
+// perMessage are the flags that a line of standard input has members for.
+var perMessage = []string{"text", "users", "groups", "clients", "site", "max-backlog-size", "max-backlog-age"}
+
+func (p *publishCommand) runLines(cmd *cobra.Command) error {
+	for _, name := range perMessage {
+		if typed(cmd.Flags(), name) {
+			return usagef("--%s is for one message; with --stdin each line says it for itself", name)
+		}
+	}
+	s, err := p.open(cmd.Flags())
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	count, err := publishLines(cmd.Context(), s, cmd.InOrStdin(), terminal(cmd.ErrOrStderr()))
+	return errors.Join(err, (&lines{w: cmd.OutOrStdout()}).write(count))
 }
 
 func (p *publishCommand) publication(cmd *cobra.Command, args []string) (*publication, error) {

@@ -25,12 +25,14 @@ type service interface {
 }
 
 // publication is one publish; its JSON form is what POST /publish takes.
+// An empty list of targets stays one, for the bus to refuse: left out, it would
+// mean everybody.
 type publication struct {
 	Channel        string          `json:"channel"`
 	Data           json.RawMessage `json:"data"`
-	UserIDs        []bus.ID        `json:"user_ids,omitempty"`
-	GroupIDs       []bus.ID        `json:"group_ids,omitempty"`
-	ClientIDs      []string        `json:"client_ids,omitempty"`
+	UserIDs        []bus.ID        `json:"user_ids,omitzero"`
+	GroupIDs       []bus.ID        `json:"group_ids,omitzero"`
+	ClientIDs      []string        `json:"client_ids,omitzero"`
 	Site           *string         `json:"site,omitempty"`
 	MaxBacklogSize *int64          `json:"max_backlog_size,omitempty"`
 	MaxBacklogAge  *int64          `json:"max_backlog_age,omitempty"` // seconds

@@ -15,7 +15,7 @@ func TestRun_RefusesWrongUsageInOneLine(t *testing.T) {
 		args []string
 		says string
 	}{
-		{[]string{"nosuch"}, `there is no command "nosuch"; there are: backlog, cache, completion, config, demo`},
+		{[]string{"nosuch"}, `there is no command "nosuch"; there are: backlog, cache, completion, config, demo, help, last-id, man, publish, reset, serve`},
 		{[]string{"help", "nosuch"}, `there is no command "nosuch"`},
 		{[]string{"help", "serve", "x"}, `there is no command "x"`},
 		{[]string{"completion", "nosuch"}, `"nosuch"; it is for: bash, fish, powershell, zsh`},
