@@ -4,7 +4,7 @@ package bus
 // reads the backlog. In a flood a reader that is busy for some milliseconds
 // must find its messages here: the backlog is several times slower.
 const (
-	maxQueued      = 4096    // live messages
+	maxQueued      = 16_384  // live messages
 	maxQueuedBytes = 1 << 20 // of their envelopes; one message may be larger
 )
 
