@@ -35,12 +35,14 @@ func crowding() experiment {
 				return nil, err
 			}
 			return func(ctx context.Context) ([]measure.Pair, error) {
-				ours, err := many.messageCost(ctx, s, size.messages)
-				if err != nil {
-					return nil, err
+				var ours, other effort
+				for range size.floods {
+					err := errors.Join(many.take(ctx, s, size.messages, &ours), some.take(ctx, s, size.messages, &other))
+					if err != nil {
+						return nil, err
+					}
 				}
-				other, err := some.messageCost(ctx, s, size.messages)
-				return []measure.Pair{{Ours: ours, Other: other}, {Ours: many.memory}}, err
+				return []measure.Pair{{Ours: ours.cost(), Other: other.cost()}, {Ours: many.memory}}, nil
 			}, nil
 		},
 	}
@@ -80,16 +82,14 @@ func subscribeAll(ctx context.Context, mb *bus.Bus, channels int) ([]*bus.Subscr
 	return list, errors.Join(errs...)
 }
 
-// messageCost returns the microseconds of processor time of one message in a flood,
-// which the subscriptions take in turn.
-func (c *crowd) messageCost(ctx context.Context, s store, messages int) (float64, error) {
-	before, taken := processorTime(), 0
-	_, err := floodRate(ctx, s, c.in, messages, len(c.subscriptions), func() error {
+// take takes a flood with the subscriptions in turn.
+func (c *crowd) take(ctx context.Context, s store, messages int, e *effort) error {
+	taken := 0
+	return e.take(ctx, s, c.in, messages, len(c.subscriptions), func() error {
 		sub := c.subscriptions[taken%len(c.subscriptions)]
 		taken++
 		return receive(ctx, sub)
 	})
-	return float64((processorTime() - before).Nanoseconds()) / 1000 / float64(messages), err
 }
 
 // memory returns the bytes that are in use, in the heap and for stacks.

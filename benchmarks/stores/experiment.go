@@ -25,6 +25,7 @@ type scale struct {
 	runs     int           // after one that does not count
 	slice    time.Duration // how long one side has its turn
 	turns    int           // of both sides, within a run
+	floods   int           // of both sides, within a run
 	messages int           // of a flood
 	timed    int           // messages whose way is timed
 	crowd    int           // subscriptions, where they are many
@@ -32,8 +33,8 @@ type scale struct {
 }
 
 var (
-	full  = scale{runs: 5, slice: 100 * time.Millisecond, turns: 10, messages: 50_000, timed: 1000, crowd: 10_000, channels: 1000}
-	quick = scale{runs: 1, slice: 2 * time.Millisecond, turns: 1, messages: 500, timed: 5, crowd: 200, channels: 50}
+	full  = scale{runs: 5, slice: 100 * time.Millisecond, turns: 10, floods: 3, messages: 50_000, timed: 1000, crowd: 10_000, channels: 1000}
+	quick = scale{runs: 1, slice: 2 * time.Millisecond, turns: 1, floods: 1, messages: 500, timed: 5, crowd: 200, channels: 50}
 )
 
 // measure carries out an experiment.

@@ -15,10 +15,10 @@ import (
 func flooding() experiment {
 	return experiment{
 		name: "flood",
-		figures: []measure.Figure{{
-			Name: "one subscriber in a flood", Unit: "messages/s",
-			Beside: "the loop of the client library alone", Target: measure.Target{AtLeast: 0.8},
-		}},
+		figures: []measure.Figure{
+			{Name: "one subscriber in a flood", Unit: "messages/s", Beside: besideLoop, Target: measure.Target{AtLeast: 0.8}},
+			{Name: "processor time of a message in a flood", Unit: "µs", Beside: besideLoop},
+		},
 		prepare: func(ctx context.Context, tb testing.TB, s store, size scale) (run, error) {
 			tb.Helper()
 			sub, err := newBus(tb, s.open(tb, first, 1, nil)).Subscribe(ctx, floodChannel(0), bus.Latest())
@@ -31,35 +31,62 @@ func flooding() experiment {
 			}
 			tb.Cleanup(heard.close)
 			return func(ctx context.Context) ([]measure.Pair, error) {
-				ours, err := floodRate(ctx, s, first, size.messages, 1, func() error { return receive(ctx, sub) })
-				if err != nil {
-					return nil, err
+				var ours, other effort
+				for range size.floods {
+					err := ours.take(ctx, s, first, size.messages, 1, func() error { return receive(ctx, sub) })
+					if err != nil {
+						return nil, err
+					}
+					err = other.take(ctx, s, second, size.messages, 1, func() error {
+						_, err := heard.next(ctx)
+						return err
+					})
+					if err != nil {
+						return nil, err
+					}
 				}
-				other, err := floodRate(ctx, s, second, size.messages, 1, func() error {
-					_, err := heard.next(ctx)
-					return err
-				})
-				return []measure.Pair{{Ours: ours, Other: other}}, err
+				return []measure.Pair{{Ours: ours.rate(), Other: other.rate()}, {Ours: ours.cost(), Other: other.cost()}}, nil
 			}, nil
 		},
 	}
 }
 
-// floodRate returns the rate from the first message of a flood to the last one, of
-// a subscriber that waits for it. The server sends nothing before all of it is ready.
-func floodRate(ctx context.Context, s store, in place, messages, channels int, next func() error) (float64, error) {
+const besideLoop = "the loop of the client library alone"
+
+// An effort is what it took a subscriber to take floods.
+type effort struct {
+	messages  int
+	took      time.Duration // from the first message of a flood to its last one
+	processor time.Duration // that this process used
+}
+
+// take has the server flood a subscriber that waits for it, which takes all of it. The
+// server sends nothing before all of it is ready.
+func (e *effort) take(ctx context.Context, s store, in place, messages, channels int, next func() error) error {
 	flooded := make(chan error, 1)
+	used := processorTime()
 	go func() { flooded <- s.flood(ctx, in, messages, channels) }()
 	if err := next(); err != nil {
-		return 0, errors.Join(err, <-flooded)
+		return errors.Join(err, <-flooded)
 	}
 	begin := time.Now()
 	for range messages - 1 {
 		if err := next(); err != nil {
-			return 0, errors.Join(err, <-flooded)
+			return errors.Join(err, <-flooded)
 		}
 	}
-	return float64(messages-1) / time.Since(begin).Seconds(), <-flooded
+	e.took += time.Since(begin)
+	e.processor += processorTime() - used
+	e.messages += messages
+	return <-flooded
+}
+
+// rate is messages per second.
+func (e *effort) rate() float64 { return float64(e.messages) / e.took.Seconds() }
+
+// cost is microseconds of processor time for each message.
+func (e *effort) cost() float64 {
+	return float64(e.processor.Nanoseconds()) / 1000 / float64(e.messages)
 }
 
 // receive waits for a message. That something may be lost is no matter here: a store

@@ -125,7 +125,8 @@ func gemFlooding() experiment {
 				return nil, err
 			}
 			return func(ctx context.Context) ([]measure.Pair, error) {
-				ours, err := floodRate(ctx, s, first, size.messages, 1, func() error { return receive(ctx, sub) })
+				var ours effort
+				err := ours.take(ctx, s, first, size.messages, 1, func() error { return receive(ctx, sub) })
 				if err != nil {
 					return nil, err
 				}
@@ -136,7 +137,7 @@ func gemFlooding() experiment {
 					return nil, err
 				}
 				other, err := gem.ReadNumber()
-				return []measure.Pair{{Ours: ours, Other: other}}, err
+				return []measure.Pair{{Ours: ours.rate(), Other: other}}, err
 			}, nil
 		},
 	}
