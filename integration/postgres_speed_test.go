@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -122,4 +123,25 @@ func notifyMany(b *testing.B, publisher *pgx.Conn, receive func() error) {
 		}
 		done += n
 	}
+}
+
+// runIn runs f b.N times in so many goroutines.
+func runIn(b *testing.B, goroutines int, f func(context.Context) error) {
+	b.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	var all sync.WaitGroup
+	for range goroutines {
+		all.Go(func() {
+			for left.Add(-1) >= 0 {
+				if err := f(ctx); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
 }

@@ -19,6 +19,8 @@ import (
 
 // What is special about Redis, and no claim of the suite for all stores.
 
+var redisLimits = driver.Limits{MaxSize: 1000, MaxGlobalSize: 2000, MaxAge: 168 * time.Hour, ClearEvery: 1}
+
 // These go through other ways to a server than TestRedis_Conforms. Their claims
 // share one: each has a database, or a tag, of its own.
 func TestRedis_ConformsHoweverItIsReached(t *testing.T) {
