@@ -226,7 +226,7 @@ func (t *task) pages(read *bus.Reading) []bus.Page {
 func (c *client) resume(d *digest, t task) {
 	lead := c.encoder.again(d, t.newest)
 	c.mu.Lock()
-	if c.version != t.version {
+	if c.version != t.version || c.barred {
 		d, t.subs, lead = &digest{more: true}, nil, nil
 	}
 	c.settle(d, t.subs, lead)

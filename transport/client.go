@@ -51,6 +51,7 @@ type client struct {
 	waiting int      // bytes in queue
 	kept    []queued // late messages, which are not dropped
 	beat    bool     // a sign of life is due
+	barred  bool     // it gets nothing more
 	newest  int64    // the highest global id that was sent, or read past
 	version int      // of subs; counts those that were taken out
 	parting parting  // what was wrong with the last command
@@ -124,7 +125,7 @@ func (c *client) offer(it queued) (wake, taken bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case it.sub.gone || c.state == over:
+	case it.sub.gone || c.state == over || c.barred:
 		return false, false
 	case it.sub.fresh:
 		it.sub.missed = true

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// A conn is a connection that was taken over from net/http. close may be
-// called more than once, and from any goroutine; the others by one at a time.
+// A conn is a connection that was taken over from net/http. close and abort may
+// be called more than once, and from any goroutine; the others by one at a time.
 type conn interface {
 	// writeNow writes as much of b as goes without waiting.
 	writeNow(now *nowWriter, b []byte) (int, error)
@@ -20,6 +20,9 @@ type conn interface {
 	watch(c *client)
 
 	close()
+
+	// abort is close without a farewell, for which TLS would wait.
+	abort()
 }
 
 // writeStep is what a peer must take within the write timeout.
@@ -63,6 +66,13 @@ func (a anyConn) watch(c *client) {
 const maxUnasked = 64 << 10
 
 func (a anyConn) close() { _ = a.Close() } // nobody is left to tell
+
+func (a anyConn) abort() {
+	if below, ok := a.Conn.(interface{ NetConn() net.Conn }); ok {
+		_ = below.NetConn().Close()
+	}
+	a.close()
+}
 
 // whyCut says why a write failed.
 func whyCut(err error) Reason {

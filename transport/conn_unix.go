@@ -69,6 +69,8 @@ func (s *socketConn) close() {
 	s.anyConn.close()
 }
 
+func (s *socketConn) abort() { s.close() }
+
 func (s *socketConn) dropUnread() {
 	_ = s.raw.Read(func(fd uintptr) bool {
 		var b [4096]byte

@@ -154,11 +154,23 @@ func (h *Handler) beat(c *client) {
 // end answers a held client with its last part.
 func (h *Handler) end(c *client, why Reason) {
 	c.mu.Lock()
+	if why == IdentityExpired {
+		c.bar()
+	}
 	c.end(why)
 	wake := c.needsWake()
 	c.mu.Unlock()
 	if wake {
 		c.wake()
+	}
+}
+
+// bar keeps what comes from a client whose identity has expired while it was
+// written to or read for, which may last. c.mu must be held.
+func (c *client) bar() {
+	if !c.ending && (c.writing || c.state != upToDate) {
+		c.barred = true
+		c.fallBehind()
 	}
 }
 
@@ -186,7 +198,7 @@ func (h *Handler) cut(c *client, why Reason) {
 		c.wake() // its goroutine finds it over
 		return
 	}
-	c.conn.close()
+	c.conn.abort()
 	h.clients.closed(c)
 }
 
