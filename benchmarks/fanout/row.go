@@ -41,7 +41,7 @@ type scale struct {
 }
 
 var (
-	full   = scale{runs: 5, seconds: 4, some: 1000, many: 9000, burst: 500, swift: 400, swiftFor: 5, asked: 10_000}
+	full   = scale{runs: 5, seconds: 3, some: 1000, many: 9000, burst: 500, swift: 400, swiftFor: 5, asked: 10_000}
 	hasty  = scale{runs: 1, seconds: 1, some: 1000, many: 9000, burst: 500, swift: 400, swiftFor: 5, asked: 10_000}
 	little = scale{runs: 1, seconds: 1, some: 20, many: 50, burst: 10, swift: 50, swiftFor: 1, asked: 1000}
 )

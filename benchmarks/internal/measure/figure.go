@@ -28,9 +28,9 @@ func (t Target) met(r *Result) bool {
 func (t Target) text(unit string) string {
 	switch {
 	case t.AtLeast > 0:
-		return fmt.Sprintf("≥ %.1f", t.AtLeast)
+		return fmt.Sprintf("≥ %.2g", t.AtLeast)
 	case t.AtMost > 0:
-		return fmt.Sprintf("≤ %.1f", t.AtMost)
+		return fmt.Sprintf("≤ %.2g", t.AtMost)
 	case t.Limit > 0:
 		return strings.TrimSpace(fmt.Sprintf("≤ %g %s", t.Limit, unit))
 	default:
