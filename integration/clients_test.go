@@ -28,6 +28,7 @@ type site struct {
 	bus      *bus.Bus
 	messages *transport.Handler
 	proxy    *faultproxy.Proxy
+	direct   string       // the address without the proxy
 	polls    atomic.Int64 // requests for messages so far
 	left     atomic.Int64 // held requests whose connection broke
 }
@@ -57,7 +58,9 @@ func startSite(t *testing.T) *site {
 	mux.Handle("/npm/", http.StripPrefix("/npm", http.FileServer(http.Dir("node_modules"))))
 	mux.Handle("/client/", http.StripPrefix("/client", jsclient.Handler()))
 	mux.Handle("/", http.FileServer(http.Dir("testdata")))
+	mux.HandleFunc("POST /control/{verb}", s.obey)
 	server := httptest.NewServer(mux)
+	s.direct = server.URL
 	t.Cleanup(func() {
 		if err := s.messages.Shutdown(context.WithoutCancel(t.Context())); err != nil {
 			t.Errorf("shutdown: %v", err)
