@@ -219,7 +219,7 @@ func parseKeySet(body []byte) (fixed, error) {
 
 func parseKey(raw []byte) (Key, bool) {
 	var k jose.JSONWebKey
-	if err := k.UnmarshalJSON(raw); err != nil || !k.IsPublic() || k.Use != "" && k.Use != "sig" {
+	if err := k.UnmarshalJSON(raw); err != nil || k.Use != "" && k.Use != "sig" {
 		return Key{}, false
 	}
 	key, err := publicKey(k.Key)

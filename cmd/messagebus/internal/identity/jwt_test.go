@@ -229,6 +229,22 @@ func TestToken_AKeyHasOneAlgorithm(t *testing.T) {
 	wantError(t, err, http.StatusUnauthorized)
 }
 
+func TestKey_FitsOneAlgorithmAndItsName(t *testing.T) {
+	t.Parallel()
+	k := Key{id: "one", algorithm: jose.RS256}
+	for _, test := range []struct {
+		algorithm jose.SignatureAlgorithm
+		id        string
+		want      bool
+	}{
+		{jose.RS256, "one", true}, {jose.RS256, "", true}, {jose.RS256, "two", false}, {jose.HS256, "one", false}, {jose.ES256, "", false}, {"none", "one", false},
+	} {
+		if k.fits(test.algorithm, test.id) != test.want {
+			t.Errorf("%s %q: %v", test.algorithm, test.id, !test.want)
+		}
+	}
+}
+
 func TestToken_IssuerAndAudience(t *testing.T) {
 	t.Parallel()
 	source := testToken(t, allKeys(t)...)
