@@ -37,8 +37,13 @@ const (
 // window of so many bytes for each stream.
 func (r *rig) http2(window uint32) *framer {
 	r.tb.Helper()
+	return r.http2By(&http.Server{}, window)
+}
+
+func (r *rig) http2By(server *http.Server, window uint32) *framer {
+	r.tb.Helper()
 	ours, theirs := net.Pipe()
-	server := &http.Server{Handler: r.handler, Protocols: new(http.Protocols)}
+	server.Handler, server.Protocols = r.handler, new(http.Protocols)
 	server.Protocols.SetUnencryptedHTTP2(true)
 	done := make(chan struct{})
 	go func() {
@@ -91,11 +96,11 @@ func (f *framer) send(kind, flags byte, stream uint32, payload []byte) {
 
 // poll asks on a stream of its own. The fields are literals that are not indexed
 // (RFC 7541, section 6.2.2).
-func (f *framer) poll(stream uint32, clientID, body string) {
+func (f *framer) poll(stream uint32, clientID, body string, more ...[2]string) {
 	var fields []byte
-	for _, field := range [][2]string{
+	for _, field := range append([][2]string{
 		{":method", "POST"}, {":scheme", "http"}, {":authority", "x"}, {":path", "/message-bus/" + clientID + "/poll"}, {"content-type", form},
-	} {
+	}, more...) {
 		fields = append(append(fields, 0, byte(len(field[0]))), field[0]...)
 		fields = append(append(fields, byte(len(field[1]))), field[1]...)
 	}
@@ -220,6 +225,30 @@ func TestStream_HTTP2ConnectionThatBreaksEndsAll(t *testing.T) {
 		r.held(0)
 		if err := r.handler.Shutdown(t.Context()); err != nil && !errors.Is(err, context.Canceled) {
 			t.Error(err)
+		}
+	})
+}
+
+func TestStream_OutlivesTheTimeoutsOfTheServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		f := r.http2By(&http.Server{ReadTimeout: time.Second, WriteTimeout: time.Second}, 1<<20)
+		got := make(chan string)
+		go f.drain(func(_ uint32, b []byte) {
+			if len(b) > 0 {
+				got <- string(b)
+			}
+		})
+		for i, more := range []string{"x-none", "dont-chunk"} {
+			start := time.Now()
+			f.poll(uint32(1+2*i), "me", "/a=0", [2]string{more, "1"})
+			last := <-got
+			if more == "x-none" {
+				last = <-got
+			}
+			if held := time.Since(start); held != 25*time.Second || !strings.HasPrefix(last, noMessages) {
+				t.Errorf("%q after %v", last, held)
+			}
 		}
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/messagebus-go/messagebus/bus"
@@ -215,33 +216,33 @@ func hide(next http.Handler) http.Handler {
 }
 
 func TestStream_OneChunkAPartWhereTheConnectionCannotBeTakenOver(t *testing.T) {
-	t.Parallel()
-	s := listen(t, &transport.Options{
-		LongPoll: transport.LongPollOptions{Hold: 600 * time.Millisecond},
-		Limits:   transport.LimitOptions{ReadTimeout: 200 * time.Millisecond}, // is not the hold's
-	}, hide, (*httptest.Server).Start)
-	p := send(t, s.dial(t), request("/message-bus/me/poll", "/a=0")).head()
-	p.want(noMessages)
-	for i := range 5 {
-		publish(t, s.bus, "/a", i)
-	}
-	for i := range 5 {
-		p.want("[" + message(i+1, "/a", fmt.Sprint(i)) + "]")
-	}
-	p.want(noMessages, "")
-	if p.header.Get("Connection") != "close" || p.header.Get("Content-Type") != "text/plain; charset=utf-8" {
-		t.Error(p.lines)
-	}
-	p = send(t, s.dial(t), request("/message-bus/me/poll", "/b=0", "Dont-Chunk: 1"))
-	s.held(t, 1)
-	publish(t, s.bus, "/b", 1)
-	if got := p.head().body(); got != "["+message(6, "/b", "1")+"]" {
-		t.Errorf("%s", got)
-	}
-	p = send(t, s.dial(t), request("/message-bus/me/poll", "/a=5")).head()
-	p.want(noMessages)
-	p.conn.Close()
-	s.held(t, 0)
+	synctest.Test(t, func(t *testing.T) {
+		r := wrapped(t, &transport.Options{
+			Limits: transport.LimitOptions{ReadTimeout: time.Second}, // is not the hold's
+		})
+		p := r.poll("me", "/a=0").head()
+		p.want(noMessages)
+		for i := range 5 {
+			r.publish("/a", i)
+		}
+		for i := range 5 {
+			p.want("[" + message(i+1, "/a", fmt.Sprint(i)) + "]")
+		}
+		p.want(noMessages, "")
+		if p.header.Get("Connection") != "close" || p.header.Get("Content-Type") != "text/plain; charset=utf-8" {
+			t.Error(p.lines)
+		}
+		p = r.poll("me", "/b=0", "Dont-Chunk: 1")
+		r.held(1)
+		r.publish("/b", 1)
+		if got := p.head().body(); got != "["+message(6, "/b", "1")+"]" {
+			t.Errorf("%s", got)
+		}
+		p = r.poll("me", "/a=5").head()
+		p.want(noMessages)
+		p.conn.Close()
+		r.held(0)
+	})
 }
 
 func TestStream_HTTP2(t *testing.T) {
@@ -280,31 +281,6 @@ func TestStream_HTTP2(t *testing.T) {
 	s.held(t, 1)
 	cancel()
 	s.held(t, 0)
-}
-
-func TestStream_OutlivesTheTimeoutsOfTheServer(t *testing.T) {
-	t.Parallel()
-	s := listen(t, &transport.Options{LongPoll: transport.LongPollOptions{Hold: 300 * time.Millisecond}}, nil, func(server *httptest.Server) {
-		server.Config.ReadTimeout, server.Config.WriteTimeout = 100*time.Millisecond, 100*time.Millisecond
-		server.EnableHTTP2 = true
-		server.StartTLS()
-	})
-	for _, chunks := range []string{"X-None", "Dont-Chunk"} {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.server.URL+"/message-bus/me/poll", http.NoBody)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set(chunks, "1")
-		w, err := s.server.Client().Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(w.Body)
-		w.Body.Close()
-		if err != nil || !strings.HasPrefix(string(body), noMessages) {
-			t.Errorf("%s: %q, %v", chunks, body, err)
-		}
-	}
 }
 
 func TestStream_ShutdownEndsIt(t *testing.T) {

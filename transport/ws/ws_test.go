@@ -135,31 +135,6 @@ func TestAccept_ShutdownSaysThatItGoesAway(t *testing.T) {
 	}
 }
 
-func TestAccept_GivesUpAClientThatDoesNotAnswerPings(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, transport.Options{LongPoll: transport.LongPollOptions{Heartbeat: 500 * time.Millisecond}})
-	pings := make(chan struct{}, 100)
-	conn, _, err := websocket.Dial(t.Context(), s.server.URL+"/message-bus/alive/ws", &websocket.DialOptions{
-		OnPingReceived: func(context.Context, []byte) bool {
-			pings <- struct{}{}
-			return true
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.CloseNow()
-	conn.CloseRead(t.Context()) // answers
-	mustConnect(t, s)           // reads nothing
-	waitFor(t, "one of the two is given up", func() bool { return s.handler.Held() == 1 })
-	for range 3 {
-		<-pings
-	}
-	if s.handler.Held() != 1 {
-		t.Error("the one that answers is given up")
-	}
-}
-
 func TestAccept_HostileClients(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, transport.Options{Limits: transport.LimitOptions{MaxRequestBytes: 1000}})
@@ -221,8 +196,9 @@ func TestAccept_AClientThatTakesNothingIsCutOff(t *testing.T) {
 	t.Parallel()
 	why := make(chan transport.Reason, 1)
 	s := newSite(t, transport.Options{
-		Limits: transport.LimitOptions{WriteTimeout: 50 * time.Millisecond},
-		Trace:  &transport.Trace{Disconnect: func(_ transport.Identity, _ string, reason transport.Reason) { why <- reason }},
+		LongPoll: transport.LongPollOptions{Heartbeat: time.Hour},
+		Limits:   transport.LimitOptions{WriteTimeout: 500 * time.Millisecond},
+		Trace:    &transport.Trace{Disconnect: func(_ transport.Identity, _ string, reason transport.Reason) { why <- reason }},
 	})
 	conn := mustConnect(t, s)
 	write(t, conn, `{"subscribe":{"/a":0}}`)
