@@ -57,7 +57,7 @@
 // wait: what a socket does not take at once is left to a goroutine with a
 // deadline, which ends when it is written. One goroutine ends the holds that
 // have expired, one (on Linux) hears of peers that leave, and up to eight read
-// the backlog for clients that are behind.
+// the backlog, each for all clients of a site that are behind at that moment.
 //
 // A WebSocket has two more: one writes and one reads it.
 //

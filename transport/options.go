@@ -119,8 +119,10 @@ type LimitOptions struct {
 	MaxClientIDBytes int   // of a client id as it stands in the path; more is answered 400. Default 1024
 
 	// MaxQueuedBytes is what may wait for one held client. What exceeds it is
-	// dropped, and read from the backlog when the client has caught up. One
-	// message may be larger. Default 1 MiB.
+	// dropped, and read from the backlog when the client has caught up. It bounds
+	// the first part of an answer too: the rest follows in further parts or, where
+	// there is one only, when the client asks again. One message may be larger.
+	// Default 1 MiB.
 	MaxQueuedBytes int
 
 	// ReadTimeout is how long a request's body may take to arrive; what takes

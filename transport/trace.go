@@ -24,7 +24,9 @@ type Trace struct {
 	// Refuse: a client may not have a channel, for the reason that err says.
 	Refuse func(id Identity, clientID, channel string, err error)
 
-	// Gap: a client was told that something may be lost.
+	// Gap: a client was told that something may be lost. Whoever makes up a
+	// position is told of one, so this says what clients hear, and not what was
+	// lost: that is for the trace of the bus.
 	Gap func(Identity, string, *bus.GapError)
 
 	// Panic: a function of the application panicked; where says which one. A
