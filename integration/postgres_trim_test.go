@@ -172,6 +172,34 @@ func (s *trimStory) stored() []row {
 	return all
 }
 
+// What a peer remembers of a channel is no more true when ids have begun again, also
+// where they have grown past it since.
+func TestPostgres_TrimsForgetWhatWasBeforeAReset(t *testing.T) {
+	t.Parallel()
+	const size = 100
+	b := setupPostgres(t)
+	other := postgresBundle{t, b.url, postgresPeer(t, b.url, nil)}
+	limits := postgresLimits
+	limits.MaxSize = size
+	for range 2 * size {
+		b.publish("/a", `"x"`, limits)
+	}
+	execPostgres(t, b.url, "TRUNCATE message_bus RESTART IDENTITY")
+	for range size { // up to where the oldest message was
+		other.publish("/b", `"y"`, postgresLimits)
+	}
+	for range size / 2 {
+		other.publish("/a", `"y"`, limits)
+	}
+	for range size {
+		other.publish("/b", `"y"`, postgresLimits)
+	}
+	b.publish("/a", `"z"`, limits)
+	if got := len(b.page(driver.Range{Channel: "/a"}).Messages); got != size/2+1 {
+		t.Errorf("%d messages are stored, want %d, of which none is too many", got, size/2+1)
+	}
+}
+
 // A publish on a channel that is full looks at a few of its messages, of whatever size
 // the backlog is, and whoever else publishes there.
 func TestPostgres_TrimsDoNotLookThroughTheBacklog(t *testing.T) {

@@ -201,3 +201,30 @@ func TestPublish_ThatIsSentWithOthersEndsWithItsContextAndTheLastEndsTheRequest(
 		<-again.C
 	}
 }
+
+func TestNeedsTrim_UnlessALaterOneDoesTheSame(t *testing.T) {
+	t.Parallel()
+	limits := driver.Limits{MaxSize: 10, ClearEvery: 1}
+	with := func(channel string, change func(*driver.Limits)) *publication {
+		p := &publication{channel: channel, limits: limits}
+		change(&p.limits)
+		return p
+	}
+	same := func(*driver.Limits) {}
+	larger := func(l *driver.Limits) { l.MaxSize = 20 }
+	seldom := func(l *driver.Limits) { l.ClearEvery = 2 }
+	for name, test := range map[string]struct {
+		all  []*publication
+		want bool
+	}{
+		"alone":              {[]*publication{with("/a", same)}, true},
+		"the same":           {[]*publication{with("/a", same), with("/b", same), with("/a", same)}, false},
+		"another channel":    {[]*publication{with("/a", same), with("/b", same)}, true},
+		"other limits":       {[]*publication{with("/a", same), with("/a", larger)}, true},
+		"its id may say not": {[]*publication{with("/a", seldom), with("/a", seldom)}, true},
+	} {
+		if got := needsTrim(test.all); got != test.want {
+			t.Errorf("%s: %v, want %v", name, got, test.want)
+		}
+	}
+}
