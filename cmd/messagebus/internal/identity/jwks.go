@@ -88,11 +88,8 @@ func newClient() *http.Client {
 // that this is not known at the moment.
 func (s *KeySet) find(ctx context.Context, algorithm jose.SignatureAlgorithm, id string) ([]Key, error) {
 	found, fetch, err := s.look(algorithm, id)
-	if fetch == nil {
+	if fetch == nil || len(found) > 0 { // those are good enough until the new ones are there
 		return found, err
-	}
-	if len(found) > 0 { // good enough until the new ones are there
-		return found, nil
 	}
 	select {
 	case <-fetch:
@@ -115,13 +112,14 @@ func (s *KeySet) look(algorithm jose.SignatureAlgorithm, id string) ([]Key, <-ch
 	if usable {
 		found = s.keys.find(algorithm, id)
 	}
+	var fetch <-chan struct{}
 	if (!usable || age >= freshFor || len(found) == 0) && !now.Before(s.next) {
-		return found, s.begin(), nil
+		fetch = s.begin()
 	}
 	if !usable {
-		return nil, nil, errors.New("the key set is not known")
+		return nil, fetch, errors.New("the key set is not known")
 	}
-	return found, nil, nil
+	return found, fetch, nil
 }
 
 // begin begins a fetch, or joins the one that goes on. s.mu must be held.
