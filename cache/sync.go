@@ -49,7 +49,7 @@ func (c *Cache[K, V]) loop(f func()) {
 		returned := false
 		defer func() {
 			if p := recover(); p != nil {
-				panic(p)
+				panic(p) //nolint:forbidigo // it was none of a callback, and goes on
 			}
 			if !returned {
 				c.lose(errEnded)

@@ -149,7 +149,7 @@ func newCacheGet() *cobra.Command {
 
 func newCacheSet() *cobra.Command {
 	var r cacheReach
-	return r.command("set NAME KEY JSON", "Set a key, at every peer", 3, "the name of a cache, a key and a value", func(cmd *cobra.Command, args []string) error {
+	cmd := r.command("set NAME KEY JSON", "Set a key, at every peer", 3, "the name of a cache, a key and a value", func(cmd *cobra.Command, args []string) error {
 		key, err := r.key(args[1])
 		if err != nil {
 			return err
@@ -161,6 +161,10 @@ func newCacheSet() *cobra.Command {
 			return c.Set(ctx, key, json.RawMessage(args[2]))
 		})
 	})
+	cmd.Long = `Set a key, at every peer. What begins with a hyphen stands after two of them:
+
+  messagebus cache set --store redis://127.0.0.1:6379 balances ann -- -7`
+	return cmd
 }
 
 func newCacheDelete() *cobra.Command {
