@@ -11,6 +11,7 @@ import (
 // An experiment measures some figures, all of them in every run.
 type experiment struct {
 	name    string
+	once    bool // it comes to the same in every run: one is enough
 	figures []measure.Figure
 	// prepare returns what measures once, and says how large a run is to be.
 	prepare func(ctx context.Context, tb testing.TB, size scale) (run, error)
@@ -36,16 +37,18 @@ var (
 // measure carries out an experiment. The first run does not count.
 func (e experiment) measure(ctx context.Context, tb testing.TB, size scale) ([]measure.Result, error) {
 	tb.Helper()
-	once, err := e.prepare(ctx, tb, size)
+	run, err := e.prepare(ctx, tb, size)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := once(ctx); err != nil {
+	if e.once {
+		size.runs = 1
+	} else if _, err := run(ctx); err != nil {
 		return nil, err
 	}
 	pairs := make([][]measure.Pair, len(e.figures))
 	for range size.runs {
-		measured, err := once(ctx)
+		measured, err := run(ctx)
 		if err != nil {
 			return nil, err
 		}

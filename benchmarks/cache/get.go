@@ -21,23 +21,31 @@ const keysRead = 10_000
 
 // A comparison is two sides and where their ratio has to be.
 type comparison struct {
-	what, beside string
-	ours, other  filling
-	serial       measure.Target
-	parallel     measure.Target
+	what, beside     string // both are names of sides
+	serial, parallel measure.Target
 }
 
 func comparisons() []comparison {
-	asFast, faster := measure.Target{AtMost: 1.2}, measure.Target{AtMost: 1}
+	none, asFast, faster := measure.Target{}, measure.Target{AtMost: 1.2}, measure.Target{AtMost: 1}
 	return []comparison{
-		{"MaxEntries", "golang-lru", bounded, golangLRU, asFast, faster},
-		{"MaxEntries", "otter", bounded, otterWith(nil), measure.Target{}, measure.Target{}},
-		{"MaxEntries", "ristretto", bounded, ristrettoWith(0), measure.Target{}, measure.Target{}},
-		{"MaxEntries and TTL", "golang-lru without a TTL", boundedForATime, golangLRU, asFast, faster},
-		{"MaxEntries and TTL", "golang-lru's expirable", boundedForATime, expirableLRU, measure.Target{}, measure.Target{}},
-		{"MaxEntries and TTL", "otter with a TTL", boundedForATime, otterWith(otter.ExpiryWriting[string, int](lifetime)), measure.Target{}, measure.Target{}},
-		{"MaxEntries and TTL", "ristretto with a TTL", boundedForATime, ristrettoWith(lifetime), measure.Target{}, measure.Target{}},
-		{"no bound", "golang-lru", unbounded, golangLRU, asFast, faster},
+		{"MaxEntries", "golang-lru", asFast, faster},
+		{"MaxEntries", "otter", none, none},
+		{"MaxEntries", "ristretto", none, none},
+		{"MaxEntries and TTL", "golang-lru", asFast, faster},
+		{"MaxEntries and TTL", "golang-lru's expirable", none, none},
+		{"MaxEntries and TTL", "otter with a TTL", none, none},
+		{"MaxEntries and TTL", "ristretto with a TTL", none, none},
+		{"no bound", "golang-lru", asFast, faster},
+	}
+}
+
+// sides returns every cache that is compared, by its name.
+func sides() map[string]filling {
+	return map[string]filling{
+		"MaxEntries": bounded, "MaxEntries and TTL": boundedForATime, "no bound": unbounded,
+		"golang-lru": golangLRU, "golang-lru's expirable": expirableLRU,
+		"otter": otterWith(nil), "otter with a TTL": otterWith(otter.ExpiryWriting[string, int](lifetime)),
+		"ristretto": ristrettoWith(0), "ristretto with a TTL": ristrettoWith(lifetime),
 	}
 }
 
@@ -57,35 +65,35 @@ func getting(name string, parallel bool) experiment {
 	e.prepare = func(ctx context.Context, tb testing.TB, size scale) (run, error) {
 		tb.Helper()
 		keys := numbered(keysRead)
-		sides := make([]func(string) (int, bool), 0, 2*len(e.figures))
-		for _, c := range comparisons() {
-			sides = append(sides, c.ours(ctx, tb, keys).get, c.other(ctx, tb, keys).get)
+		reads := map[string]lookup{}
+		for name, fill := range sides() {
+			reads[name] = fill(ctx, tb, keys).get
 		}
 		rand.New(rand.NewPCG(1, 2)).Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
 		readers := 1
 		if parallel {
 			readers = runtime.GOMAXPROCS(0)
 		}
-		return func(context.Context) ([]measure.Pair, error) { return timeReads(sides, keys, readers, size) }, nil
+		return func(context.Context) ([]measure.Pair, error) { return timeReads(reads, keys, readers, size) }, nil
 	}
 	return e
 }
 
 // timeReads has all sides read in turn.
-func timeReads(sides []func(string) (int, bool), keys []string, readers int, size scale) ([]measure.Pair, error) {
-	took := make([][]float64, len(sides))
+func timeReads(reads map[string]lookup, keys []string, readers int, size scale) ([]measure.Pair, error) {
+	took := map[string][]float64{}
 	for range size.turns {
-		for i, read := range sides {
+		for name, read := range reads {
 			each, err := timeTurn(read, keys, readers, size.slice)
 			if err != nil {
-				return nil, err
+				return nil, fmt.Errorf("%s: %w", name, err)
 			}
-			took[i] = append(took[i], each)
+			took[name] = append(took[name], each)
 		}
 	}
 	var pairs []measure.Pair
-	for both := range slices.Chunk(took, 2) {
-		pairs = append(pairs, measure.Pair{Ours: undisturbed(both[0]), Other: undisturbed(both[1])})
+	for _, c := range comparisons() {
+		pairs = append(pairs, measure.Pair{Ours: undisturbed(took[c.what]), Other: undisturbed(took[c.beside])})
 	}
 	return pairs, nil
 }
@@ -98,7 +106,7 @@ func undisturbed(turns []float64) float64 {
 }
 
 // timeTurn returns the nanoseconds of one read.
-func timeTurn(read func(string) (int, bool), keys []string, readers int, slice time.Duration) (float64, error) {
+func timeTurn(read lookup, keys []string, readers int, slice time.Duration) (float64, error) {
 	var total, misses atomic.Int64
 	var all sync.WaitGroup
 	begin := time.Now()
@@ -117,7 +125,7 @@ func timeTurn(read func(string) (int, bool), keys []string, readers int, slice t
 }
 
 // readFor reads for a while, and looks at the clock now and then.
-func readFor(read func(string) (int, bool), keys []string, at int, slice time.Duration) (reads, misses int64) {
+func readFor(read lookup, keys []string, at int, slice time.Duration) (reads, misses int64) {
 	const block = 500
 	for begin := time.Now(); time.Since(begin) < slice; reads += block {
 		for range block {

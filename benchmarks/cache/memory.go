@@ -15,7 +15,7 @@ func remembering() experiment {
 	figure := func(what, beside string, target measure.Target) measure.Figure {
 		return measure.Figure{Name: "memory of an entry, " + what, Unit: "bytes", Beside: beside, Target: target}
 	}
-	e := experiment{name: "memory", figures: []measure.Figure{
+	e := experiment{name: "memory", once: true, figures: []measure.Figure{
 		figure("MaxEntries", "golang-lru", within),
 		figure("MaxEntries and TTL", "golang-lru", within),
 		figure("no bound", "golang-lru", within),

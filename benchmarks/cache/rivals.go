@@ -20,9 +20,12 @@ import (
 // lifetime is a time to live that is longer than any run.
 const lifetime = time.Hour
 
+// A lookup is how every cache is read.
+type lookup func(key string) (int, bool)
+
 // A filled is a cache with all keys in it, each with its number.
 type filled struct {
-	get  func(key string) (int, bool)
+	get  lookup
 	held any // keeps it in memory
 }
 
