@@ -28,7 +28,7 @@
 //
 // # What a subscriber costs
 //
-// A subscription holds at most 4096 live messages or 1 MiB, and one page of 500
+// A subscription holds at most 16,384 live messages or 1 MiB, and one page of 500
 // from the backlog. A reader that is slower than that loses nothing: its live
 // messages are dropped, its position is kept, and the backlog is read when it
 // comes back. It delays nobody. Message ids may go back when a channel's ids
