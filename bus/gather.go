@@ -20,6 +20,10 @@ const (
 	readsUnderWay = 4   // before others are gathered
 	gatheredMost  = 512 // ranges in one round trip; a call with more has one of its own
 	gatheredLimit = time.Minute
+
+	// gatherPatience is how long a read waits for those under way, which may hang on
+	// dead connections while new ones would be answered.
+	gatherPatience = time.Second
 )
 
 // A gatherer keeps the reads of one bus that wait.
@@ -52,6 +56,8 @@ func (c *core) read(ctx context.Context, ranges []driver.Range) (driver.Snapshot
 	}
 	select {
 	case <-g.done:
+	case <-time.After(gatherPatience):
+		return c.backend.Read(ctx, ranges)
 	case <-ctx.Done():
 		return driver.Snapshot{}, ctx.Err()
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/messagebus-go/messagebus/bus"
 	"github.com/messagebus-go/messagebus/bus/bustest"
@@ -18,6 +19,7 @@ type gatedStore struct {
 	driver.Backend
 
 	gate chan struct{}
+	open int                               // reads after so many need no gate; 0: all do
 	fail func(ranges []driver.Range) error // nil: nothing fails
 
 	mu    sync.Mutex // guards below
@@ -27,7 +29,11 @@ type gatedStore struct {
 func (s *gatedStore) Read(ctx context.Context, ranges []driver.Range) (driver.Snapshot, error) {
 	s.mu.Lock()
 	s.reads = append(s.reads, ranges)
+	number := len(s.reads)
 	s.mu.Unlock()
+	if s.open > 0 && number > s.open {
+		return s.Backend.Read(ctx, ranges)
+	}
 	select {
 	case <-s.gate:
 	case <-ctx.Done():
@@ -165,6 +171,26 @@ func TestRead_ThatWaitsEndsWithItsContextAndNobodyElses(t *testing.T) {
 				t.Errorf("%s: %v", r.channel, r.err)
 			}
 		}
+	})
+}
+
+func TestRead_DoesNotWaitLongForOnesThatHang(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, s := gatedBus(t)
+		s.open = enoughReads
+		hang, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		readMany(hang, b, &all, channelsOf(enoughReads)...)
+		start := time.Now()
+		if _, err := b.Read(t.Context(), map[string]bus.Position{"/gathered/1": bus.After(0)}); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("it has waited %v", took)
+		}
+		cancel()
+		all.Wait()
 	})
 }
 
