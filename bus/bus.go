@@ -175,7 +175,7 @@ func (b *Bus) Root() *Bus { return &Bus{core: b.core} }
 // other: a message may then come after others with higher ids, and a page of the
 // backlog may lack one that is below its last. Message.Late marks those that are
 // delivered so.
-func (b *Bus) MayComeLate() bool { return b.core.traits.SettleHole > 0 }
+func (b *Bus) MayComeLate() bool { return b.traits.SettleHole > 0 }
 
 // Close ends every subscription with ErrClosed, waits until the bus's last
 // goroutine is gone, callbacks of SubscribeFunc included, and closes the
