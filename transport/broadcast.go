@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -19,7 +20,7 @@ func (h *Handler) broadcast(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/html")
-	h.write(w, []byte("sent"))
+	h.write(context.Background(), w, []byte("sent"))
 }
 
 func (h *Handler) publish(w http.ResponseWriter, r *http.Request) error {

@@ -127,7 +127,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) {
 	case err != nil:
 		h.fail(w, r, err)
 	case r.Method == http.MethodOptions:
-		h.answer(w, header, []byte("OK"))
+		h.answer(context.Background(), w, header, []byte("OK"))
 	case h.wantsSocket(r, rest):
 		h.serveSocket(w, r, &query{clientID: id, header: header})
 	default:

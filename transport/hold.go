@@ -24,12 +24,12 @@ func (h *Handler) hold(w http.ResponseWriter, r *http.Request, q *query) {
 	defer context.AfterFunc(h.ctx, cancel)() // a Shutdown that cannot wait any longer
 	pages, err := h.readFirst(ctx, q)
 	if err != nil {
-		h.failRead(w, r, q, err)
+		h.failRead(h.ctx, w, r, q, err)
 		return
 	}
 	d := h.firstDigest(q, pages, &c.recipient)
 	if !d.empty() && !q.streams() {
-		h.answer(w, q.header, d.array())
+		h.answer(h.ctx, w, q.header, d.array()) // not longer than Shutdown waits for its place
 		return
 	}
 	held = true

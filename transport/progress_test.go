@@ -94,3 +94,20 @@ func TestShutdown_EndsAWriteOfAWrappedWriterThatIsStuck(t *testing.T) {
 		}
 	})
 }
+
+// An answer that is given at once to a request that might have been held has a
+// place too.
+func TestShutdown_EndsAnAnswerThatIsStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, slowOptions(1<<20))
+		r.publish("/a", strings.Repeat("x", longPart))
+		r.poll("me", "/a=0", "Dont-Chunk: 1") // and reads nothing
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		if err := r.handler.Shutdown(ctx); err == nil || time.Since(start) > time.Second {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+	})
+}

@@ -68,7 +68,7 @@ type responseWriter struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	timeout time.Duration
-	given   context.Context //nolint:containedctx // writes fail once it is done; nil: for ever
+	given   context.Context //nolint:containedctx // writes fail once it is done
 	whole   bool            // the first part is the answer
 	steps   bool            // a part may be written in pieces: it is no HTTP chunk of its own
 }
@@ -140,7 +140,7 @@ func (out *responseWriter) writePart(part []byte) error {
 		if err := ignoreUnsupported(out.control.SetWriteDeadline(time.Now().Add(timeout))); err != nil {
 			return err
 		}
-		if out.given != nil && out.given.Err() != nil { // or the deadline would be later than the end
+		if out.given.Err() != nil { // or the deadline would be later than the end
 			return out.given.Err()
 		}
 		n, err := out.w.Write(part[:min(len(part), size)])
