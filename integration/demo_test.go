@@ -174,6 +174,32 @@ func TestDemo_TwoWindowsChat(t *testing.T) {
 	checkProblems(t, ann, ben)
 }
 
+// Two tabs of one browser, which share a connection.
+func TestDemo_TwoTabsOfOneUser(t *testing.T) {
+	t.Parallel()
+	_, address := startDemo(t, "127.0.0.1:0")
+	b := browser.Start(t)
+	owner := b.Open(t, "owner", browser.Options{})
+	for _, size := range []struct {
+		name  string
+		phone bool
+	}{{"desktop", false}, {"phone", true}} {
+		first := join(t, b, address, "First", browser.Options{Beside: owner, Phone: size.phone})
+		second := join(t, b, address, "Second", browser.Options{Beside: owner, Phone: size.phone, Dark: true})
+		say(first, "Said in the first tab, "+size.name)
+		heard(second, "First", "Said in the first tab, "+size.name)
+		say(second, "Said in the second tab, "+size.name)
+		heard(first, "Second", "Said in the second tab, "+size.name)
+		first.Screenshot("demo-two-tabs-" + size.name + "-first")
+		second.Screenshot("demo-two-tabs-" + size.name + "-second")
+		first.Close()
+		say(second, "Alone, "+size.name)
+		heard(second, "Second", "Alone, "+size.name)
+		checkProblems(t, first, second)
+		second.Close()
+	}
+}
+
 func TestDemo_ShowsThatTheServerIsGoneAndComesBack(t *testing.T) {
 	t.Parallel()
 	server, address := startDemo(t, "127.0.0.1:0")

@@ -8,7 +8,8 @@ function check(condition, text) {
 /** Collects numbers of a channel until there are so many, and checks that they are 1, 2, 3 … */
 async function collect(client, channel, count, numbers = []) {
   await new Promise((resolve, reject) => {
-    client.on('gap', (gap) => reject(new Error(`a gap where nothing was lost: ${JSON.stringify(gap)}`)));
+    // One that is only possible may be a false alarm; whether anything is missing shows in the numbers.
+    client.on('gap', (gap) => gap.reason === 'possible' || reject(new Error(`a gap where nothing was lost: ${JSON.stringify(gap)}`)));
     client.subscribe(channel, { from: 0 }, ({ data }) => {
       numbers.push(data);
       if (numbers.length === count) resolve();

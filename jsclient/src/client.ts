@@ -163,16 +163,19 @@ export function heldBy(transport: Settings['transport']): Exchange {
   return exchangeHttp;
 }
 
-/** Loads an exchange when it is needed. What cannot be loaded is a failure like any other, and is tried again. */
+/**
+ * Loads an exchange when it is needed. What cannot be loaded, or is missing here, is a failure like any other,
+ * and is tried again.
+ */
 function lazily(load: () => Promise<Exchange>): Exchange {
   let loaded: Exchange | undefined;
   const exchange: Exchange = async (...args) => {
     try {
       loaded ??= await load();
+      return await loaded(...args);
     } catch (cause) {
-      return { kind: 'failed', error: new MessageBusError('request', `the transport does not load: ${String(cause)}`, { cause }) };
+      return { kind: 'failed', error: new MessageBusError('request', `the transport does not work: ${String(cause)}`, { cause }) };
     }
-    return loaded(...args);
   };
   exchange.leave = () => loaded?.leave?.();
   return exchange;

@@ -26,7 +26,6 @@ class Group {
   private readonly _settings: Settings;
   private readonly _onClientId: (id: string) => void;
   private readonly _page: string = randomName();
-  private readonly _name: string;
   private _channel: BroadcastChannel | undefined;
   private _worker: SharedWorker | undefined;
   private _clientId = '';
@@ -40,13 +39,18 @@ class Group {
     this._kit = kit;
     this._settings = settings;
     this._onClientId = onClientId;
-    const base = new URL(settings.baseUrl, globalThis.location?.href).href;
-    this._name = `messagebus ${JSON.stringify([base, settings.transport, settings.identity])}`;
+  }
+
+  /** Belongs to the lock, the channel and the worker of the group. */
+  private get _name(): string {
+    const { baseUrl, transport, identity } = this._settings;
+    return `messagebus ${JSON.stringify([new URL(baseUrl, location.href).href, transport, identity])}`;
   }
 
   /** Joins the group, unless that is done; false where the browser cannot. */
   open(clientId: string): boolean {
-    if (typeof BroadcastChannel === 'undefined') return false;
+    // What is no page has no tabs beside it.
+    if (typeof document === 'undefined' || typeof BroadcastChannel === 'undefined') return false;
     this._clientId ||= clientId;
     if (this._channel) return true;
     if (!navigator.locks && !this._startWorker()) return false;
@@ -63,9 +67,10 @@ class Group {
   }
 
   close(): void {
+    if (!this._channel) return;
     this._watch(false);
     this._withdraw();
-    this._channel?.close();
+    this._channel.close();
     this._channel = this._worker = undefined;
   }
 
@@ -73,7 +78,10 @@ class Group {
     this._runs += 1;
     const run = new Run(`${this._page}.${this._runs}`, poll, controller.signal, receiver, (said) => this._channel?.postMessage(said));
     this._run = run;
-    void this._join(run);
+    // The headers may fail.
+    this._join(run).catch((cause) => {
+      run.finish({ kind: 'failed', error: new this._kit.MessageBusError('request', `the request failed: ${String(cause)}`, { cause }) });
+    });
     return run.outcome;
   }
 
@@ -188,14 +196,14 @@ class Run {
         resolve(outcome);
       };
     });
-    signal.addEventListener('abort', () => this._finish({ kind: 'answered' }));
+    signal.addEventListener('abort', () => this.finish({ kind: 'answered' }));
   }
 
   hear(told: Told, { MessageBusError }: Kit): void {
     if (this._over) return;
     if (told.kind === 'up' || this._lost(told)) {
       // What comes next would not follow what is known here, so the hub is asked anew.
-      this._finish({ kind: 'moved' });
+      this.finish({ kind: 'moved' });
       return;
     }
     switch (told.kind) {
@@ -210,7 +218,7 @@ class Run {
         break;
       case 'ping':
         if (told.runs.includes(this.id)) this._say({ kind: 'here', run: this.id });
-        else this._finish({ kind: 'moved' });
+        else this.finish({ kind: 'moved' });
         break;
     }
   }
@@ -230,10 +238,10 @@ class Run {
       this._receiver.part(part, this._first);
       this._first = false;
     }
-    if (this.poll.mode === 'lookUp') this._finish({ kind: 'answered' });
+    if (this.poll.mode === 'lookUp') this.finish({ kind: 'answered' });
   }
 
-  private _finish(outcome: Outcome): void {
+  finish(outcome: Outcome): void {
     if (this._over) return;
     this._say({ kind: 'leave', run: this.id });
     this._end(outcome);

@@ -184,3 +184,28 @@ test('channels that the server refuses are told once', async (t) => {
   assert.ok(b.calls.length > 1);
   assert.deepEqual(refused, [['/staff', '/a,b']]);
 });
+
+for (const options of [{ transport: 'ws' }, { share: true }] as const) {
+  test(`${JSON.stringify(options)} does what can be done where there is no WebSocket and no page`, async (t) => {
+    const before = globalThis.WebSocket;
+    Reflect.deleteProperty(globalThis, 'WebSocket');
+    const errors: string[] = [];
+    let requests = 0;
+    const client = createClient({
+      ...options,
+      fetch: async () => {
+        requests += 1;
+        return new Response('[]', { headers: { 'Content-Type': 'application/json' } });
+      },
+    });
+    t.after(() => {
+      client.stop();
+      Object.assign(globalThis, { WebSocket: before });
+    });
+    client.on('error', ({ code }) => errors.push(code));
+    client.subscribe('/a', () => {});
+    await load();
+    if ('share' in options) assert.deepEqual([requests, errors.length], [1, 0]);
+    else assert.deepEqual([requests, errors], [0, ['request']]);
+  });
+}
