@@ -15,7 +15,6 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
-	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/cdproto/security"
 	"github.com/chromedp/chromedp"
@@ -124,19 +123,6 @@ func (w *Window) note(event any) {
 func (w *Window) Close() {
 	w.closed = true
 	w.end()
-}
-
-// Crash ends the process of the page at once, as a lack of memory does, and
-// with it other pages that share the process. The window is of no use then.
-func (w *Window) Crash() {
-	w.closed = true
-	ctx, cancel := context.WithTimeout(w.ctx, 5*time.Second)
-	defer cancel()
-	// There is nobody left to answer.
-	_ = chromedp.Do(ctx, chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
-		_, err := cdp.Call(ctx, t, page.Crash, cdp.Empty{})
-		return err
-	}))
 }
 
 // Problems returns the exceptions that nobody caught, and the violations of the
