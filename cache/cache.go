@@ -252,7 +252,7 @@ func (c *Cache[K, V]) publish(ctx context.Context, o outgoing, key K, value V, d
 
 // doubt lets go of what an operation may have changed or not. c.mu must be held.
 func (c *Cache[K, V]) doubt(op Op, key K) {
-	c.own.forget(op, key)
+	c.own.doubt(op, key)
 	c.changed(op, key)
 	if op == OpClear {
 		c.table.clear()

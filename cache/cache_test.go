@@ -212,6 +212,58 @@ func TestSet_OfUnknownOutcomeRemovesTheKeyUntilItIsHeardOf(t *testing.T) {
 	})
 }
 
+// What the feed has still to bring is older than what was written and read here,
+// also once that is in doubt.
+func TestCache_WhatIsInDoubtGivesWayToNothingOlder(t *testing.T) {
+	t.Parallel()
+	doubts := map[string]func(*testing.T, *membus.Faults, *cache.Cache[string, int]){
+		"a write of unknown outcome": func(t *testing.T, faults *membus.Faults, c *cache.Cache[string, int]) {
+			faults.LoseAnswers(1)
+			if err := c.Delete(t.Context(), "dog"); !errors.Is(err, bus.ErrUnknownOutcome) {
+				t.Fatalf("Delete: %v", err)
+			}
+		},
+		"a clear of unknown outcome": func(t *testing.T, faults *membus.Faults, c *cache.Cache[string, int]) {
+			faults.LoseAnswers(1)
+			if err := c.Clear(t.Context()); !errors.Is(err, bus.ErrUnknownOutcome) {
+				t.Fatalf("Clear: %v", err)
+			}
+		},
+		"forgotten": func(_ *testing.T, _ *membus.Faults, c *cache.Cache[string, int]) { c.Forget("dog") },
+	}
+	for name, doubt := range doubts {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				store := bustest.NewStore(t)
+				var a *cache.Cache[string, int]
+				older := 0
+				a = peers(t, store, 1, &cache.Options[string, int]{OnChange: func(change cache.Change[string, int]) {
+					if change.Value == 1 || change.Value == 2 {
+						if got, ok := a.Get("dog"); ok {
+							t.Errorf("%d is read, and 3 was written later", got)
+						}
+						older++
+					}
+				}})[0]
+				b := peers[string, int](t, store, 1, nil)[0]
+				store.Faults().DropNext(100)
+				must(t, b.Set(t.Context(), "dog", 1))
+				must(t, b.Set(t.Context(), "dog", 2))
+				must(t, a.Set(t.Context(), "dog", 3))
+				doubt(t, store.Faults(), a)
+				wantNone(t, a, "dog")
+				store.Faults().DropNext(0)
+				<-time.After(time.Minute)
+				synctest.Wait()
+				if older != 2 {
+					t.Errorf("%d older changes were told, want 2", older)
+				}
+			})
+		})
+	}
+}
+
 func TestCache_IsOfItsNameSiteAndVersion(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -123,25 +123,33 @@ func (o *own[K, V]) reached(k *ownKey[V], id int64) {
 	}
 }
 
-// forget lets go of what is pending for a key, or for all with OpClear.
-func (o *own[K, V]) forget(op Op, key K) {
+// doubt lets go of the values that are pending for a key, or for all with OpClear.
+// The table stays hidden all the same until the feed has come so far: what it has
+// until then is older than what was read.
+func (o *own[K, V]) doubt(op Op, key K) {
 	if op != OpClear {
-		k := o.of(op, key)
-		o.setPending(k, false)
-		o.tidy(op, key, k)
+		if k := o.keys[key]; k != nil {
+			k.remove()
+		}
 		return
 	}
-	o.setPending(&o.all, false)
-	for other, k := range o.keys {
-		o.setPending(k, false)
-		o.tidy(OpSet, other, k)
+	for _, k := range o.keys {
+		k.remove()
 	}
+}
+
+func (k *ownKey[V]) remove() {
+	var none V
+	k.value, k.deleted = none, true
 }
 
 // missed is called when messages were missed, own ones perhaps among them.
 func (o *own[K, V]) missed() {
-	var none K
-	o.forget(OpClear, none)
+	o.setPending(&o.all, false)
+	for key, k := range o.keys {
+		o.setPending(k, false)
+		o.tidy(OpSet, key, k)
+	}
 	o.generation++
 }
 
