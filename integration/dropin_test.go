@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/messagebus-go/messagebus/integration/browser"
@@ -276,6 +277,7 @@ func TestDropIn_DoesWhatTheGemsClientDoes(t *testing.T) {
 	scenarios := browser.Eval[[]string](list, "Object.keys(scenarios)")
 
 	var mu sync.Mutex
+	var blurred []played
 	improvements := loadImprovements(t)
 	t.Run("scenarios", func(t *testing.T) {
 		for _, ajax := range []string{"jquery", "adapter"} {
@@ -283,17 +285,23 @@ func TestDropIn_DoesWhatTheGemsClientDoes(t *testing.T) {
 				if ajax == "adapter" && !slices.Contains(withoutJQuery, scenario) {
 					continue
 				}
-				name := ajax + " " + scenario
-				t.Run(name, func(t *testing.T) {
+				p := played{scenario, ajax}
+				t.Run(p.name(), func(t *testing.T) {
 					t.Parallel()
-					gem, ours := playScenario(t, b, address, scenario, ajax, "gem"), playScenario(t, b, address, scenario, ajax, "ours")
+					gem, ours := p.twice(t, b, address)
 					mu.Lock()
 					defer mu.Unlock()
-					compareNotes(t, name, gem, ours, improvements)
+					if len(compareNotes(p.name(), gem, ours, improvements)) > 0 {
+						blurred = append(blurred, p)
+					}
 				})
 			}
 		}
 	})
+	// Some are about times, which a busy machine blurs: what differs is played again, alone.
+	for _, p := range blurred {
+		t.Run("alone "+p.name(), func(t *testing.T) { p.alone(t, b, address, improvements) })
+	}
 	for _, i := range improvements {
 		if !i.used {
 			t.Errorf("improvements.json: nothing differs any more in %q at %q (%s)", i.Scenario, i.Where, i.Why)
@@ -301,9 +309,38 @@ func TestDropIn_DoesWhatTheGemsClientDoes(t *testing.T) {
 	}
 }
 
+// played is a scenario and what sends its requests.
+type played struct{ scenario, ajax string }
+
+func (p played) name() string { return p.ajax + " " + p.scenario }
+
+func (p played) twice(t *testing.T, b *browser.Browser, address string) (gem, ours map[string]string) {
+	t.Helper()
+	return playScenario(t, b, address, p.scenario, p.ajax, "gem"), playScenario(t, b, address, p.scenario, p.ajax, "ours")
+}
+
+// alone plays a scenario until both clients do the same, a few times.
+func (p played) alone(t *testing.T, b *browser.Browser, address string, improvements []*improvement) {
+	t.Helper()
+	const tries = 4
+	var differences []string
+	for range tries {
+		gem, ours := p.twice(t, b, address)
+		if differences = compareNotes(p.name(), gem, ours, improvements); len(differences) == 0 {
+			return
+		}
+	}
+	for _, d := range differences {
+		t.Error(d)
+	}
+}
+
+// plays tells the scripts of the same scenario apart.
+var plays atomic.Int64
+
 func playScenario(t *testing.T, b *browser.Browser, address, scenario, ajax, client string) map[string]string {
 	t.Helper()
-	name := scenario + "-" + ajax + "-" + client
+	name := fmt.Sprintf("%s-%s-%s-%d", scenario, ajax, client, plays.Add(1))
 	w := b.Open(t, name, browser.Options{})
 	w.Visit(fmt.Sprintf("%s/dropin/page.html?client=%s&ajax=%s&scenario=%s&page=%s", address, client, ajax, scenario, name))
 	w.WaitFor("globalThis.done")
@@ -312,8 +349,8 @@ func playScenario(t *testing.T, b *browser.Browser, address, scenario, ajax, cli
 	return notes.flat(t)
 }
 
-func compareNotes(t *testing.T, name string, gem, ours map[string]string, improvements []*improvement) {
-	t.Helper()
+// compareNotes returns the differences that are no improvements.
+func compareNotes(name string, gem, ours map[string]string, improvements []*improvement) (differences []string) {
 	all := maps.Clone(gem)
 	maps.Copy(all, ours)
 	for _, where := range slices.Sorted(maps.Keys(all)) {
@@ -327,9 +364,10 @@ func compareNotes(t *testing.T, name string, gem, ours map[string]string, improv
 			}
 		}
 		if !allowed {
-			t.Errorf("%s: %s is\n\t%s with the gem's client,\n\t%s with ours", name, where, orNothing(gem[where]), orNothing(ours[where]))
+			differences = append(differences, fmt.Sprintf("%s: %s is\n\t%s with the gem's client,\n\t%s with ours", name, where, orNothing(gem[where]), orNothing(ours[where])))
 		}
 	}
+	return differences
 }
 
 func orNothing(text string) string {

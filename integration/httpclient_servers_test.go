@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/messagebus-go/messagebus/bus"
 	"github.com/messagebus-go/messagebus/bus/bustest"
 	"github.com/messagebus-go/messagebus/integration/command"
 	"github.com/messagebus-go/messagebus/integration/httpcases"
@@ -17,7 +18,7 @@ import (
 
 func TestHTTPClient_TableAgainstTheHandler(t *testing.T) {
 	t.Parallel()
-	b := bustest.New(t)
+	b := bustest.On(t, bustest.NewStore(t), &bus.Options{MaxGlobalBacklogSize: 1_000_000}) // for all cases
 	h, err := transport.NewHandler(b, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +41,8 @@ func TestHTTPClient_TableAgainstTheHandler(t *testing.T) {
 func TestHTTPClient_TableAgainstTheCommandAndNginx(t *testing.T) {
 	t.Parallel()
 	listen, operators := freeAddress(t), freeAddress(t)
-	command.Start(t, "serve", "--listen", listen, "--admin-listen", operators).WaitFor("the server", func(output string) (string, bool) {
+	command.Start(t, "serve", "--listen", listen, "--admin-listen", operators,
+		"--max-global-backlog-size", "1000000").WaitFor("the server", func(output string) (string, bool) {
 		return "", strings.Contains(output, "listening for clients")
 	})
 	publish := func(tb testing.TB, channel string, number int) {

@@ -116,7 +116,7 @@ func TestShared_FewReadsAtATime(t *testing.T) {
 		r := newRigOn(t, store, &transport.Options{Identify: byHeaders, LongPoll: transport.LongPollOptions{Hold: time.Hour}})
 		peers := r.fill(sites*each, "/a=0", func(i int) string { return fmt.Sprint("X-Site: s", i%sites) })
 		store.mu.Lock()
-		store.before = func() { <-time.After(100*time.Millisecond) }
+		store.before = func() { <-time.After(100 * time.Millisecond) }
 		store.mu.Unlock()
 		store.restart()
 		mem.Faults().FailOver(0)

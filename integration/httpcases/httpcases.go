@@ -107,9 +107,8 @@ func run(t *testing.T, s Server, way httpclient.Options, f fault) {
 	const rounds, each = 6, 15
 	url, strike := f.open(t, strings.TrimPrefix(s.URL, "http://"))
 	way.OnError = func(err error) {
-		// A store from which others have trimmed something cannot always tell.
-		if gap, ok := errors.AsType[*httpclient.GapError](err); ok && gap.Reason != httpclient.GapPossible {
-			t.Errorf("%v", err)
+		if gap, ok := errors.AsType[*httpclient.GapError](err); ok {
+			t.Errorf("%v", gap)
 		}
 	}
 	c, err := httpclient.New(url, &way)

@@ -38,7 +38,7 @@ func (d *doubler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	response, err := again(r, d.target, body)
 	if err != nil {
-		panic(http.ErrAbortHandler)
+		abort()
 	}
 	defer response.Body.Close()
 	if !before {
@@ -90,7 +90,7 @@ func (d *disorderer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.mu.Unlock()
 	response, err := again(r, d.target, body)
 	if err != nil {
-		panic(http.ErrAbortHandler)
+		abort()
 	}
 	defer response.Body.Close()
 	kept := &recorded{header: response.Header}
@@ -127,6 +127,9 @@ func copyHeader(w http.ResponseWriter, header http.Header) {
 	}
 }
 
+// abort breaks the connection.
+func abort() { panic(http.ErrAbortHandler) } //nolint:forbidigo // it is how net/http is told
+
 // pass passes an answer on, piece by piece.
 func pass(w http.ResponseWriter, response *http.Response) {
 	copyHeader(w, response.Header)
@@ -137,11 +140,11 @@ func pass(w http.ResponseWriter, response *http.Response) {
 		n, err := response.Body.Read(b)
 		_, _ = w.Write(b[:n])
 		_ = http.NewResponseController(w).Flush()
-		if err == io.EOF { //nolint:errorlint // as io.Reader has it
+		if err == io.EOF {
 			return
 		}
 		if err != nil {
-			panic(http.ErrAbortHandler)
+			abort()
 		}
 	}
 }

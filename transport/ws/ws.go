@@ -31,19 +31,19 @@ func Accept(w http.ResponseWriter, r *http.Request, most int64) (transport.Socke
 
 type socket struct{ conn *websocket.Conn }
 
-// notText is a message that may not be.
-type notText struct{}
+// A notTextError is a message that may not be.
+type notTextError struct{}
 
-func (notText) Error() string { return "messages are text" }
+func (notTextError) Error() string { return "messages are text" }
 
 // CloseCode is how the connection is closed.
-func (notText) CloseCode() int { return int(websocket.StatusUnsupportedData) }
+func (notTextError) CloseCode() int { return int(websocket.StatusUnsupportedData) }
 
 // Read implements transport.Socket.
 func (s socket) Read(ctx context.Context) ([]byte, error) {
 	kind, message, err := s.conn.Read(ctx)
 	if err == nil && kind != websocket.MessageText {
-		return nil, notText{}
+		return nil, notTextError{}
 	}
 	return message, err
 }

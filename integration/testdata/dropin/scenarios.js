@@ -447,7 +447,9 @@ const scenarios = {
     MessageBus.enableLongPolling = false;
     MessageBus.subscribe('/b', hear('b'), 0);
     await request.gone();
-    await (await next()).json(message('/a', 2));
+    const second = await next();
+    MessageBus.callbackInterval = 60_000; // no third one, however slow this page is
+    await second.json(message('/a', 2));
     await called(2);
   },
 
