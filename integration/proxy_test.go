@@ -68,7 +68,7 @@ func serveBus(t *testing.T) (*bus.Bus, *transport.Handler, string) {
 	b := bustest.New(t)
 	h, err := transport.NewHandler(b, &transport.Options{
 		WebSocket: ws.Accept,
-		LongPoll:  transport.LongPollOptions{Hold: time.Hour, Heartbeat: 100 * time.Millisecond},
+		LongPoll:  transport.LongPollOptions{Hold: time.Hour, Heartbeat: time.Minute},
 	})
 	if err != nil {
 		t.Fatal(err)
