@@ -90,7 +90,7 @@ func (b *Bus) readAfter(ctx context.Context, shelves []*shelf, most int) error {
 		return err
 	}
 	for i, sh := range shelves {
-		sh.after.put(snapshot.Pages[i], snapshot.State, sh.from.kind == after && most > 0 && len(snapshot.Pages[i].Messages) >= most)
+		sh.after.put(snapshot.Pages[i], snapshot.State, fills(snapshot.Pages[i], sh.from, most))
 	}
 	return nil
 }
@@ -110,7 +110,7 @@ func (b *Bus) readAll(ctx context.Context, shelves []*shelf, most int) error {
 		return err
 	}
 	for i, sh := range shelves {
-		sh.all.put(snapshot.Pages[i], snapshot.State, most > 0 && len(snapshot.Pages[i].Messages) >= most)
+		sh.all.put(snapshot.Pages[i], snapshot.State, fills(snapshot.Pages[i], Position{}, most))
 	}
 	return nil
 }
@@ -157,11 +157,7 @@ func (sh *shelf) make(p Position) *Page {
 func (sh *shelf) pageOf(p Position, found judgement, page driver.Page, from *shelved) *Page {
 	src := sh.source
 	src.items = from.items
-	part := src.stretch(p, found, page, from.state)
-	if from.full {
-		part.end, part.more = src.lastOf(page, found, from.state), true
-	}
-	made := src.core.page(part)
+	made := src.core.page(src.cut(src.stretch(p, found, page, from.state), from.full, found, page, from.state))
 	return &made
 }
 

@@ -77,28 +77,27 @@ func (src source) read(ctx context.Context, from Position, most int) (stretch, e
 			return stretch{}, fmt.Errorf("read backlog: %w", err)
 		}
 	}
-	part := src.cut(src.stretch(from, found, page, state), from, found, page, state, most)
+	part := src.cut(src.stretch(from, found, page, state), fills(page, from, most), found, page, state)
 	if n := len(page.Messages); n > 0 && from.kind == after && !part.more && src.lacksBetween(page.Messages[n-1].GlobalID, part.end.seen+1, page) {
 		part.items = append(part.items, src.gap(page.Messages[n-1].GlobalID, reasonOf(page.Loss), nil, part.end))
 	}
 	return part, nil
 }
 
-// cut ends a stretch at its last message where the store may hold more after it.
-func (src source) cut(part stretch, from Position, found judgement, page driver.Page, state driver.State, most int) stretch {
-	if from.kind == after && most > 0 && len(page.Messages) >= most {
-		part.end, part.more = src.lastOf(page, found, state), true
-	}
-	return part
+// fills reports whether a page after from has as many messages as were asked for
+// (0: all), so that the store may hold more.
+func fills(page driver.Page, from Position, most int) bool {
+	return from.kind == after && most > 0 && len(page.Messages) >= most
 }
 
-// lastOf is the position after the last message of a page. A reader may have
-// seen what comes after it.
-func (src source) lastOf(page driver.Page, found judgement, state driver.State) Position {
-	last := page.Messages[len(page.Messages)-1]
-	p := src.after(newItem(last, markOf(state)))
-	p.seen = max(p.seen, found.seen)
-	return p
+// cut ends a stretch at the last message of a page that is full.
+func (src source) cut(part stretch, full bool, found judgement, page driver.Page, state driver.State) stretch {
+	if full {
+		last := page.Messages[len(page.Messages)-1]
+		part.end, part.more = src.after(newItem(last, markOf(state))), true
+		part.end.seen = max(part.end.seen, found.seen) // a reader may have seen what comes after it
+	}
+	return part
 }
 
 // readPage asks the store.
