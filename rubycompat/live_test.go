@@ -165,7 +165,7 @@ func (r rubyPeer) call(op string, named map[string]any, args ...any) (any, error
 	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
 	defer cancel()
 	var answer json.RawMessage
-	if err := r.p.CallNamed(ctx, &answer, op, named, args...); err != nil {
+	if err := r.p.Call(ctx, &answer, op, named, args...); err != nil {
 		return nil, err
 	}
 	return parse(answer), nil

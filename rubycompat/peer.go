@@ -188,15 +188,10 @@ func (p *Peer) take(said line) {
 	}
 }
 
-// Call has the program do something and decodes what it returns into answer, which
-// may be nil. What Ruby raised is a *RubyError; any other error means that the
-// process is of no more use.
-func (p *Peer) Call(ctx context.Context, answer any, op string, args ...any) error {
-	return p.CallNamed(ctx, answer, op, nil, args...)
-}
-
-// CallNamed is Call with named arguments as well.
-func (p *Peer) CallNamed(ctx context.Context, answer any, op string, named map[string]any, args ...any) error {
+// Call has the program do something, with named arguments and others, and
+// decodes what it returns into answer, which may be nil. What Ruby raised is a
+// *RubyError; any other error means that the process is of no more use.
+func (p *Peer) Call(ctx context.Context, answer any, op string, named map[string]any, args ...any) error {
 	if args == nil {
 		args = []any{}
 	}

@@ -78,13 +78,6 @@ func (p *Proxy) Address() string { return p.listener.Addr().String() }
 // swallowed does not count.
 func (p *Proxy) Passed(direction Direction) int64 { return p.passed[direction].Load() }
 
-// Connections returns how many are open.
-func (p *Proxy) Connections() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.open)
-}
-
 // Cut resets every connection in the middle of whatever it carries, and returns
 // how many there were.
 func (p *Proxy) Cut() int {

@@ -85,14 +85,6 @@ func (d *RedisDatabase) Client(tb testing.TB, adjust ...func(*redis.Options)) *r
 	return clientFor(tb, d.Options(), adjust)
 }
 
-// Flush empties the database.
-func (d *RedisDatabase) Flush(tb testing.TB) {
-	tb.Helper()
-	if err := d.flush(context.Background()); err != nil {
-		tb.Fatalf("stores: FLUSHDB: %v", err)
-	}
-}
-
 func (d *RedisDatabase) flush(ctx context.Context) error {
 	client := redis.NewClient(d.Options())
 	defer client.Close()
