@@ -5,12 +5,14 @@ import (
 	"errors"
 	"os"
 	"testing"
+
+	"github.com/messagebus-go/messagebus/benchmarks/internal/measure"
 )
 
 // TestMain makes the test binary a peer as well, as main does.
 func TestMain(m *testing.M) {
 	if store := os.Getenv(peerVariable); store != "" {
-		exitOn(peer(context.Background(), store, os.Stdin, os.Stdout))
+		measure.Exit("cache", peer(context.Background(), store, os.Stdin, os.Stdout))
 		return
 	}
 	os.Exit(m.Run())
@@ -23,7 +25,7 @@ func BenchmarkCache(b *testing.B) {
 		b.Run(e.name, func(b *testing.B) {
 			for b.Loop() {
 				_, err := e.measure(b.Context(), b, quick)
-				if errors.Is(err, errNotRun) {
+				if errors.Is(err, measure.ErrNotRun) {
 					b.Skip(err)
 				}
 				if err != nil {

@@ -3,10 +3,6 @@ package main
 import (
 	"context"
 	_ "embed" // the gem's side
-	"fmt"
-	"os"
-	"os/exec"
-	"strings"
 	"testing"
 
 	"github.com/messagebus-go/messagebus/benchmarks/internal/measure"
@@ -17,18 +13,9 @@ var gemProgram string
 
 const besideGem = "the gem in Ruby"
 
-// startGem fails with errNotRun where there is no gem: none installed, and no folder
-// that MESSAGE_BUS_LIB names.
 func startGem(ctx context.Context, tb testing.TB) (*measure.Process, error) {
 	tb.Helper()
-	const load = `$LOAD_PATH.unshift(ENV["MESSAGE_BUS_LIB"]) if ENV["MESSAGE_BUS_LIB"]; require "message_bus"`
-	if output, err := exec.CommandContext(ctx, "ruby", "-W0", "-e", load).CombinedOutput(); err != nil {
-		why, _, _ := strings.Cut(string(output), "\n")
-		return nil, fmt.Errorf("%w: no Ruby with the gem message_bus (%w: %s)", errNotRun, err, why)
-	}
-	command := exec.CommandContext(context.WithoutCancel(ctx), "ruby", "-W0", "-e", gemProgram) //nolint:gosec // our own program; it ends with its input
-	command.Env = append(os.Environ(), "LANG=C.UTF-8")
-	return measure.Start(tb, command)
+	return measure.StartRuby(ctx, tb, []string{"message_bus"}, gemProgram)
 }
 
 // askGem has the gem do something that ends in a number.

@@ -13,8 +13,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -30,23 +28,16 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if store := os.Getenv(peerVariable); store != "" {
-		exitOn(peer(ctx, store, os.Stdin, os.Stdout))
+		measure.Exit("cache", peer(ctx, store, os.Stdin, os.Stdout))
 		return
 	}
-	exitOn(program(ctx, os.Args[1:], os.Stdout, os.Stderr))
-}
-
-func exitOn(err error) {
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "cache:", err)
-		os.Exit(1)
-	}
+	measure.Exit("cache", program(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // program measures what the arguments ask for.
 func program(ctx context.Context, args []string, out, progress *os.File) error {
 	flags := flag.NewFlagSet("cache", flag.ContinueOnError)
-	table := flags.Bool("table", isTerminal(out), "print a table and not JSON; the default on a terminal")
+	table := flags.Bool("table", measure.IsTerminal(out), "print a table and not JSON; the default on a terminal")
 	only := flags.String("only", "", "measure what matches this regular expression, as in get/parallel")
 	hasty := flags.Bool("quick", false, "do a little of everything, once; the figures mean nothing")
 	profile := flags.String("cpuprofile", "", "write a profile of this process to this file")
@@ -71,17 +62,7 @@ func program(ctx context.Context, args []string, out, progress *os.File) error {
 	if err != nil {
 		return err
 	}
-	if *table {
-		return found.Print(out)
-	}
-	encoder := json.NewEncoder(out)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(found)
-}
-
-func isTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	return found.Write(out, *table)
 }
 
 // measureAll carries out the experiments whose names are wanted.
@@ -97,19 +78,12 @@ func measureAll(ctx context.Context, size scale, wanted *regexp.Regexp, progress
 			results, err = e.measure(ctx, tb, size)
 			return err
 		})
-		switch {
-		case errors.Is(err, errNotRun):
-			found.NotRun = append(found.NotRun, err.Error())
-		case err != nil:
+		if err := found.Add(results, err); err != nil {
 			return found, fmt.Errorf("%s: %w", e.name, err)
 		}
-		found.Results = append(found.Results, results...)
 	}
 	return found, nil
 }
-
-// errNotRun is that of an experiment for which something is missing here.
-var errNotRun = errors.New("NOT RUN")
 
 func experiments() []experiment {
 	return []experiment{

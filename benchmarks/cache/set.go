@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"slices"
 	"strconv"
 	"testing"
@@ -54,12 +52,12 @@ func setting() experiment {
 			if err != nil {
 				return nil, err
 			}
-			listener, err := startPeer(ctx, tb, server.URL())
+			listener, err := measure.StartSelf(ctx, tb, peerVariable, server.URL())
 			if err != nil {
 				return nil, err
 			}
 			return func(ctx context.Context) ([]measure.Pair, error) {
-				took, err := timeWays(ctx, listener, size.timed, ways)
+				took, err := measure.TimeEach(ctx, listener, size.timed, ways)
 				if err != nil {
 					return nil, err
 				}
@@ -188,37 +186,4 @@ func (b *bareRedis) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		}
 		return next(ctx, cmd)
 	}
-}
-
-func startPeer(ctx context.Context, tb testing.TB, url string) (*measure.Process, error) {
-	tb.Helper()
-	program, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	command := exec.CommandContext(context.WithoutCancel(ctx), program) //nolint:gosec // this program; it ends with its input
-	command.Env = append(os.Environ(), peerVariable+"="+url)
-	return measure.Start(tb, command)
-}
-
-// timeWays sends single messages each way, by turns, and returns the times in
-// microseconds in ascending order.
-func timeWays(ctx context.Context, listener *measure.Process, messages int, ways []func(context.Context) error) ([][]float64, error) {
-	took := make([][]float64, len(ways))
-	for range messages {
-		for i, send := range ways {
-			if err := send(ctx); err != nil {
-				return nil, err
-			}
-			nanoseconds, err := listener.ReadNumber()
-			if err != nil {
-				return nil, err
-			}
-			took[i] = append(took[i], nanoseconds/1000)
-		}
-	}
-	for _, times := range took {
-		slices.Sort(times)
-	}
-	return took, nil
 }

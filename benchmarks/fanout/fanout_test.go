@@ -38,7 +38,7 @@ func BenchmarkFanout(b *testing.B) {
 		b.Run(w.name, func(b *testing.B) {
 			for b.Loop() {
 				results, err := w.measure(b.Context(), b, r, func(string) {})
-				if errors.Is(err, errNotRun) {
+				if errors.Is(err, measure.ErrNotRun) {
 					b.Skip(err)
 				}
 				if err != nil {

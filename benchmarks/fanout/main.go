@@ -14,7 +14,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -29,14 +28,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	exitOn(runRoleOr(ctx, func() error { return program(ctx, os.Args[1:], os.Stdout, os.Stderr) }))
-}
-
-func exitOn(err error) {
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "fanout:", err)
-		os.Exit(1)
-	}
+	measure.Exit("fanout", runRoleOr(ctx, func() error { return program(ctx, os.Args[1:], os.Stdout, os.Stderr) }))
 }
 
 // runRoleOr runs the process that this one was started as, or f.
@@ -62,7 +54,7 @@ func runRoleOr(ctx context.Context, f func() error) error {
 // program measures what the arguments ask for.
 func program(ctx context.Context, args []string, out, errOut *os.File) error {
 	flags := flag.NewFlagSet("fanout", flag.ContinueOnError)
-	table := flags.Bool("table", isTerminal(out), "print a table and not JSON; the default on a terminal")
+	table := flags.Bool("table", measure.IsTerminal(out), "print a table and not JSON; the default on a terminal")
 	only := flags.String("only", "", "measure the rows that match this regular expression")
 	quick := flags.Bool("quick", false, "one run of everything, in about two minutes")
 	runs := flags.Int("runs", full.runs, "how many runs a median is of")
@@ -87,23 +79,13 @@ func program(ctx context.Context, args []string, out, errOut *os.File) error {
 	if err != nil {
 		return err
 	}
-	if *table {
-		return found.Print(out)
-	}
-	encoder := json.NewEncoder(out)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(found)
-}
-
-func isTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	return found.Write(out, *table)
 }
 
 // progressOn shows what is being done in one line of a terminal, and nothing
 // elsewhere.
 func progressOn(f *os.File) func(string) {
-	if !isTerminal(f) {
+	if !measure.IsTerminal(f) {
 		return func(string) {}
 	}
 	return func(what string) { fmt.Fprintf(f, "\r\x1b[K%s", what) }
@@ -133,13 +115,9 @@ func measureAll(ctx context.Context, tb testing.TB, size scale, wanted *regexp.R
 			results, err = w.measure(ctx, tb, r, progress)
 			return err
 		})
-		switch {
-		case errors.Is(err, errNotRun):
-			found.NotRun = append(found.NotRun, err.Error())
-		case err != nil:
+		if err := found.Add(results, err); err != nil {
 			return found, err
 		}
-		found.Results = append(found.Results, results...)
 	}
 	return found, nil
 }

@@ -91,6 +91,21 @@ func (r *rig) bothSides(ctx context.Context, tb testing.TB, other string) (sides
 	return sides, nil
 }
 
+// connected is bothSides with so many clients of a kind each.
+func (r *rig) connected(ctx context.Context, tb testing.TB, other string, clients int, kind command) ([]*side, error) {
+	tb.Helper()
+	sides, err := r.bothSides(ctx, tb, other)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range sides {
+		if err := s.connect(clients, kind); err != nil {
+			return nil, err
+		}
+	}
+	return sides[:], nil
+}
+
 // inTurn carries out the same round on each side.
 func inTurn(ctx context.Context, sides []*side, flowOf func(*side) flow) ([]round, error) {
 	rounds := make([]round, len(sides))

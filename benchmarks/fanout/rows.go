@@ -27,17 +27,12 @@ func streaming(size scale) row {
 		},
 		prepare: func(ctx context.Context, tb testing.TB, r *rig) (run, error) {
 			tb.Helper()
-			sides, err := r.bothSides(ctx, tb, "bare")
+			sides, err := r.connected(ctx, tb, "bare", size.some, command{})
 			if err != nil {
 				return nil, err
 			}
-			for _, s := range sides {
-				if err := s.connect(size.some, command{}); err != nil {
-					return nil, err
-				}
-			}
 			return func(ctx context.Context) ([]measure.Pair, error) {
-				rounds, err := inTurn(ctx, sides[:], r.at10)
+				rounds, err := inTurn(ctx, sides, r.at10)
 				if err != nil {
 					return nil, err
 				}
@@ -110,17 +105,12 @@ func bursting(size scale) row {
 		},
 		prepare: func(ctx context.Context, tb testing.TB, r *rig) (run, error) {
 			tb.Helper()
-			sides, err := r.bothSides(ctx, tb, "bare")
+			sides, err := r.connected(ctx, tb, "bare", size.burst, command{})
 			if err != nil {
 				return nil, err
 			}
-			for _, s := range sides {
-				if err := s.connect(size.burst, command{}); err != nil {
-					return nil, err
-				}
-			}
 			return func(ctx context.Context) ([]measure.Pair, error) {
-				rounds, err := inTurn(ctx, sides[:], func(s *side) flow {
+				rounds, err := inTurn(ctx, sides, func(s *side) flow {
 					if s == sides[0] {
 						return s.onJoint(size.swift, size.swiftFor*size.swift)
 					}
@@ -151,16 +141,11 @@ func ownChannels(size scale) row {
 			tb.Helper()
 			var sides []*side
 			for _, clients := range []int{size.many, few} {
-				two, err := r.bothSides(ctx, tb, "bare")
+				two, err := r.connected(ctx, tb, "bare", clients, command{Own: true})
 				if err != nil {
 					return nil, err
 				}
-				for _, s := range two {
-					if err := s.connect(clients, command{Own: true}); err != nil {
-						return nil, err
-					}
-				}
-				sides = append(sides, two[:]...)
+				sides = append(sides, two...)
 			}
 			return func(ctx context.Context) ([]measure.Pair, error) {
 				rounds, err := inTurn(ctx, sides, func(s *side) flow { return s.onOwn(2000, 2000*size.seconds) })
@@ -184,17 +169,12 @@ func polling(size scale) row {
 		},
 		prepare: func(ctx context.Context, tb testing.TB, r *rig) (run, error) {
 			tb.Helper()
-			sides, err := r.bothSides(ctx, tb, "gem")
+			sides, err := r.connected(ctx, tb, "gem", size.some, command{Poll: true})
 			if err != nil {
 				return nil, err
 			}
-			for _, s := range sides {
-				if err := s.connect(size.some, command{Poll: true}); err != nil {
-					return nil, err
-				}
-			}
 			return func(ctx context.Context) ([]measure.Pair, error) {
-				rounds, err := inTurn(ctx, sides[:], func(s *side) flow {
+				rounds, err := inTurn(ctx, sides, func(s *side) flow {
 					f := s.onJoint(10, 10)
 					f.waits = true
 					return f

@@ -93,17 +93,7 @@ func measureMemory() (m memory, err error) {
 // openOurs opens a bus and its handler, as an application does, but for limits that
 // so many clients of one address would exceed, and a time that ends no hold here.
 func openOurs(_ context.Context, in place, turns *measure.Turns) (*service, error) {
-	options, err := redis.ParseURL(in.URL)
-	if err != nil {
-		return nil, err
-	}
-	options.Dialer = turns.Dial
-	client := redis.NewClient(options)
-	backend, err := redisbus.New(client, &redisbus.Options{PubSubDB: in.pubSubDB()})
-	if err != nil {
-		return nil, err
-	}
-	b, err := bus.New(backend, nil)
+	b, endBus, err := openBus(in, turns.Dial)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +107,28 @@ func openOurs(_ context.Context, in place, turns *measure.Turns) (*service, erro
 	end := func() error {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel() // nobody is to be told: all of it ends
-		return errors.Join(ignore(h.Shutdown(ctx), context.Canceled), b.Close(), client.Close())
+		return errors.Join(ignore(h.Shutdown(ctx), context.Canceled), endBus())
 	}
 	return &service{h, turns, end}, nil
+}
+
+// dial opens connections; nil: as go-redis does.
+type dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+// openBus opens a bus; end closes it and its client.
+func openBus(in place, by dial) (b *bus.Bus, end func() error, err error) {
+	options, err := redis.ParseURL(in.URL)
+	if err != nil {
+		return nil, nil, err
+	}
+	options.Dialer = by
+	client := redis.NewClient(options)
+	backend, err := redisbus.New(client, &redisbus.Options{PubSubDB: in.pubSubDB()})
+	if err != nil {
+		return nil, nil, err
+	}
+	if b, err = bus.New(backend, nil); err != nil {
+		return nil, nil, err
+	}
+	return b, func() error { return errors.Join(b.Close(), client.Close()) }, nil
 }

@@ -4,17 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/messagebus-go/messagebus/benchmarks/internal/measure"
 	"github.com/messagebus-go/messagebus/bus"
-	"github.com/messagebus-go/messagebus/bus/redisbus"
 )
 
 // roleVariable makes this program one of its processes: a role, as JSON.
@@ -72,36 +67,20 @@ func (r *rig) profile(kind string) string {
 
 func startRole(ctx context.Context, tb testing.TB, r role) (*measure.Process, error) {
 	tb.Helper()
-	program, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
 	text, err := json.Marshal(r)
 	if err != nil {
 		return nil, err
 	}
-	process := exec.CommandContext(context.WithoutCancel(ctx), program) //nolint:gosec // this program; it ends with its input
-	process.Env = append(os.Environ(), roleVariable+"="+string(text))
-	return measure.Start(tb, process)
+	return measure.StartSelf(ctx, tb, roleVariable, string(text))
 }
 
 func newPublisher(tb testing.TB, in place) (*bus.Bus, error) {
 	tb.Helper()
-	options, err := redis.ParseURL(in.URL)
+	b, end, err := openBus(in, nil)
 	if err != nil {
 		return nil, err
 	}
-	client := redis.NewClient(options)
-	tb.Cleanup(func() { _ = client.Close() }) // the end of all that used it
-	backend, err := redisbus.New(client, &redisbus.Options{PubSubDB: in.pubSubDB()})
-	if err != nil {
-		return nil, err
-	}
-	b, err := bus.New(backend, nil)
-	if err != nil {
-		return nil, err
-	}
-	tb.Cleanup(func() { _ = b.Close() }) // as above
+	tb.Cleanup(func() { _ = end() }) // of all that used it
 	return b, nil
 }
 

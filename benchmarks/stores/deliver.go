@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"slices"
 	"strconv"
 	"testing"
 
@@ -44,7 +43,7 @@ func delivering() experiment {
 				func(ctx context.Context) error { return other.publish(ctx, envelope(now())) },
 			}
 			return func(ctx context.Context) ([]measure.Pair, error) {
-				took, err := timeThem(ctx, listener, size.timed, ways)
+				took, err := measure.TimeEach(ctx, listener, size.timed, ways)
 				if err != nil {
 					return nil, err
 				}
@@ -57,26 +56,4 @@ func delivering() experiment {
 			}, nil
 		},
 	}
-}
-
-// timeThem sends single messages each way, by turns, and returns the times in
-// microseconds in ascending order.
-func timeThem(ctx context.Context, listener *measure.Process, messages int, ways []func(context.Context) error) ([][]float64, error) {
-	took := make([][]float64, len(ways))
-	for range messages {
-		for i, send := range ways {
-			if err := send(ctx); err != nil {
-				return nil, err
-			}
-			nanoseconds, err := listener.ReadNumber()
-			if err != nil {
-				return nil, err
-			}
-			took[i] = append(took[i], nanoseconds/1000)
-		}
-	}
-	for _, times := range took {
-		slices.Sort(times)
-	}
-	return took, nil
 }

@@ -5,9 +5,6 @@ import (
 	_ "embed" // the gem's side
 	"encoding/json"
 	"fmt"
-	"os"
-	"os/exec"
-	"strings"
 	"testing"
 	"time"
 
@@ -26,22 +23,13 @@ var faster = measure.Target{AtLeast: 3}
 // A gemProcess is the gem in a Ruby process, in the second place.
 type gemProcess struct{ *measure.Process }
 
-// startGem fails with errNotRun where there is no gem: none installed, and no folder
-// that MESSAGE_BUS_LIB names.
 func startGem(ctx context.Context, tb testing.TB, s store) (*gemProcess, error) {
 	tb.Helper()
-	const load = `$LOAD_PATH.unshift(ENV["MESSAGE_BUS_LIB"]) if ENV["MESSAGE_BUS_LIB"]; require "message_bus"`
-	if output, err := exec.CommandContext(ctx, "ruby", "-W0", "-e", load).CombinedOutput(); err != nil {
-		why, _, _ := strings.Cut(string(output), "\n")
-		return nil, fmt.Errorf("%w: no Ruby with the gem message_bus (%w: %s)", errNotRun, err, why)
-	}
 	where, err := json.Marshal(s.where())
 	if err != nil {
 		return nil, err
 	}
-	command := exec.CommandContext(context.WithoutCancel(ctx), "ruby", "-W0", "-e", gemProgram, string(where)) //nolint:gosec // our own program; it ends with its input
-	command.Env = append(os.Environ(), "LANG=C.UTF-8")
-	p, err := measure.Start(tb, command)
+	p, err := measure.StartRuby(ctx, tb, []string{"message_bus"}, gemProgram, string(where))
 	if err != nil {
 		return nil, err
 	}

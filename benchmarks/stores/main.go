@@ -10,8 +10,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -27,17 +25,10 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if role := os.Getenv(peerVariable); role != "" {
-		exitOn(peer(ctx, role, os.Stdin, os.Stdout))
+		measure.Exit("stores", peer(ctx, role, os.Stdin, os.Stdout))
 		return
 	}
-	exitOn(program(ctx, os.Args[1:], os.Stdout, os.Stderr))
-}
-
-func exitOn(err error) {
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "stores:", err)
-		os.Exit(1)
-	}
+	measure.Exit("stores", program(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // program measures what the arguments ask for.
@@ -72,12 +63,7 @@ func program(ctx context.Context, args []string, out, progress io.Writer) error 
 	if err != nil {
 		return err
 	}
-	if *asJSON {
-		encoder := json.NewEncoder(out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(found)
-	}
-	return found.Print(out)
+	return found.Write(out, !*asJSON)
 }
 
 // measureAll carries out the experiments whose names are wanted.
@@ -100,21 +86,13 @@ func measureAll(ctx context.Context, tb testing.TB, size scale, wanted *regexp.R
 				results, err = e.measure(ctx, tb, s, size)
 				return err
 			})
-			if errors.Is(err, errNotRun) {
-				found.NotRun = append(found.NotRun, err.Error())
-				continue
-			}
-			if err != nil {
+			if err := found.Add(results, err); err != nil {
 				return found, err
 			}
-			found.Results = append(found.Results, results...)
 		}
 	}
 	return found, nil
 }
-
-// errNotRun is that of an experiment for which something is missing here.
-var errNotRun = errors.New("NOT RUN")
 
 // A kind is a kind of store, with what is measured on it.
 type kind struct {

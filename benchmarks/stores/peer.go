@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
@@ -31,17 +29,11 @@ func timed() int64 { return time.Now().UnixNano() }
 // startPeer returns when the peer listens.
 func startPeer(ctx context.Context, tb testing.TB, s store) (*measure.Process, error) {
 	tb.Helper()
-	program, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
 	where, err := json.Marshal(s.where())
 	if err != nil {
 		return nil, err
 	}
-	command := exec.CommandContext(context.WithoutCancel(ctx), program) //nolint:gosec // this program; it ends with its input
-	command.Env = append(os.Environ(), peerVariable+"="+string(where))
-	return measure.Start(tb, command)
+	return measure.StartSelf(ctx, tb, peerVariable, string(where))
 }
 
 // peer is the other process.

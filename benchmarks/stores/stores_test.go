@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"os"
 	"testing"
+
+	"github.com/messagebus-go/messagebus/benchmarks/internal/measure"
 )
 
 // TestMain makes the test binary a peer as well, as main does.
 func TestMain(m *testing.M) {
 	if role := os.Getenv(peerVariable); role != "" {
-		exitOn(peer(context.Background(), role, os.Stdin, os.Stdout))
+		measure.Exit("stores", peer(context.Background(), role, os.Stdin, os.Stdout))
 		return
 	}
 	os.Exit(m.Run())
@@ -35,7 +37,7 @@ func benchmark(b *testing.B, e experiment, s store) {
 	b.Helper()
 	for b.Loop() {
 		results, err := e.measure(b.Context(), b, s, quick)
-		if errors.Is(err, errNotRun) {
+		if errors.Is(err, measure.ErrNotRun) {
 			b.Skip(err)
 		}
 		if err != nil {

@@ -32,7 +32,7 @@ func Machine() string {
 }
 
 // Print writes a table that is one of Markdown as well.
-func (r Report) Print(w io.Writer) error {
+func (r *Report) Print(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 0, 1, ' ', 0)
 	write := func(cells ...string) { fmt.Fprintf(table, "| %s\t|\n", strings.Join(cells, "\t| ")) }
 	write("", "what", "ours", "beside", "unit", "ratio", "from–to", "target", "", "beside what")
