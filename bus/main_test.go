@@ -3,7 +3,7 @@ package bus_test
 import (
 	"testing"
 
-	"github.com/messagebus-go/messagebus/bus/internal/leakcheck"
+	"github.com/messagebus-go/messagebus/bus/leakcheck"
 )
 
 func TestMain(m *testing.M) { leakcheck.Main(m) }

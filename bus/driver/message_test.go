@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/messagebus-go/messagebus/bus/driver"
-	"github.com/messagebus-go/messagebus/bus/internal/leakcheck"
+	"github.com/messagebus-go/messagebus/bus/leakcheck"
 )
 
 func TestMain(m *testing.M) { leakcheck.Main(m) }

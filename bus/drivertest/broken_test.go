@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/messagebus-go/messagebus/bus/driver"
-	"github.com/messagebus-go/messagebus/bus/internal/leakcheck"
+	"github.com/messagebus-go/messagebus/bus/leakcheck"
 	"github.com/messagebus-go/messagebus/bus/membus"
 )
 

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/messagebus-go/messagebus/bus/driver"
-	"github.com/messagebus-go/messagebus/bus/internal/leakcheck"
+	"github.com/messagebus-go/messagebus/bus/leakcheck"
 	"github.com/messagebus-go/messagebus/bus/membus"
 )
 

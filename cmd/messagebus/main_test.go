@@ -10,13 +10,14 @@ import (
 	"net/http"
 	"os"
 	"regexp"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
+
+	"github.com/messagebus-go/messagebus/bus/leakcheck"
 )
 
 // asProgram makes the test binary the program itself, for the tests that need
@@ -28,34 +29,7 @@ func TestMain(m *testing.M) {
 		main()
 	}
 	redis.SetLogger(&logging.VoidLogger{}) // as main does
-	code := m.Run()
-	if left := leftGoroutines(); code == 0 && left != "" {
-		fmt.Fprintf(os.Stderr, "goroutines were left behind:\n%s\n", left)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// leftGoroutines waits a while for the goroutines of this module to end, and
-// returns the stacks of those that do not.
-func leftGoroutines() string {
-	retry := time.NewTicker(10 * time.Millisecond)
-	defer retry.Stop()
-	const attempts = 300
-	for attempt := 0; ; attempt++ {
-		buffer := make([]byte, 1<<20)
-		stacks := strings.Split(string(buffer[:runtime.Stack(buffer, true)]), "\n\n")
-		var left []string
-		for _, stack := range stacks[1:] { // the first is this one
-			if strings.Contains(stack, "messagebus") || strings.Contains(stack, "net/http") {
-				left = append(left, stack)
-			}
-		}
-		if len(left) == 0 || attempt == attempts {
-			return strings.Join(left, "\n\n")
-		}
-		<-retry.C
-	}
+	leakcheck.Main(m)
 }
 
 // environ is an environment of a test's own.

@@ -8,8 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -19,39 +17,13 @@ import (
 
 	"github.com/messagebus-go/messagebus/bus"
 	"github.com/messagebus-go/messagebus/bus/bustest"
+	"github.com/messagebus-go/messagebus/bus/leakcheck"
 	"github.com/messagebus-go/messagebus/cache"
 	"github.com/messagebus-go/messagebus/observe/prometheus"
 	"github.com/messagebus-go/messagebus/transport"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
-	if left := leftGoroutines(); code == 0 && left != "" {
-		fmt.Fprintf(os.Stderr, "goroutines were left behind:\n%s\n", left)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// leftGoroutines waits a while for the goroutines of this project to end.
-func leftGoroutines() string {
-	retry := time.NewTicker(10 * time.Millisecond)
-	defer retry.Stop()
-	for attempt := 0; ; attempt++ {
-		buffer := make([]byte, 1<<20)
-		var left []string
-		for _, stack := range strings.Split(string(buffer[:runtime.Stack(buffer, true)]), "\n\n")[1:] {
-			if strings.Contains(stack, "messagebus") || strings.Contains(stack, "net/http") {
-				left = append(left, stack)
-			}
-		}
-		if len(left) == 0 || attempt == 300 {
-			return strings.Join(left, "\n\n")
-		}
-		<-retry.C
-	}
-}
+func TestMain(m *testing.M) { leakcheck.Main(m, leakcheck.Idle) }
 
 // values are what a registry has, by names and labels as they are written.
 func values(t *testing.T, registry *client.Registry) map[string]float64 {

@@ -2,44 +2,14 @@ package identity
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"runtime"
-	"strings"
 	"testing"
-	"time"
+
+	"github.com/messagebus-go/messagebus/bus/leakcheck"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
-	if left := leftGoroutines(); code == 0 && left != "" {
-		fmt.Fprintf(os.Stderr, "goroutines were left behind:\n%s\n", left)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// leftGoroutines waits a while for all goroutines but this one to end.
-func leftGoroutines() string {
-	retry := time.NewTicker(10 * time.Millisecond)
-	defer retry.Stop()
-	for attempt := 0; ; attempt++ {
-		buffer := make([]byte, 1<<20)
-		var left []string
-		for _, stack := range strings.Split(string(buffer[:runtime.Stack(buffer, true)]), "\n\n")[1:] {
-			if strings.Contains(stack, "messagebus") || strings.Contains(stack, "net/http") {
-				left = append(left, stack)
-			}
-		}
-		if len(left) == 0 || attempt == 300 {
-			return strings.Join(left, "\n\n")
-		}
-		<-retry.C
-	}
-}
+func TestMain(m *testing.M) { leakcheck.Main(m, leakcheck.Idle) }
 
 // request is one with headers, names and values in turn.
 func request(t *testing.T, headers ...string) *http.Request {

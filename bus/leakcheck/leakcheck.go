@@ -3,6 +3,7 @@ package leakcheck
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"runtime"
 	"strings"
@@ -10,11 +11,18 @@ import (
 	"time"
 )
 
-// Main is the body of a TestMain: it runs the tests, waits a while for the
-// goroutines that they started to end, and exits with 1 when one does not.
-func Main(m *testing.M) {
+// Main is the body of a TestMain: it runs the tests and then the functions that end
+// what they shared, waits a while for the goroutines that were started to end, and
+// exits with 1 when a function fails or a goroutine stays.
+func Main(m *testing.M, ends ...func() error) {
 	before := goroutines()
 	code := m.Run()
+	for _, end := range ends {
+		if err := end(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
 	left := wait(before)
 	for _, stack := range left {
 		fmt.Fprintf(os.Stderr, "leakcheck: a goroutine was left behind:\n%s\n\n", stack)
@@ -23,6 +31,13 @@ func Main(m *testing.M) {
 		code = 1
 	}
 	os.Exit(code)
+}
+
+// Idle closes the connections that the default client of net/http keeps, as one of
+// the functions of Main.
+func Idle() error {
+	http.DefaultClient.CloseIdleConnections()
+	return nil
 }
 
 // wait returns the stacks of the goroutines that do not end.
