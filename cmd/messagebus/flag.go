@@ -176,12 +176,11 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	return prefix.Masked(), nil
 }
 
-// addHeaders adds the flag for headers of every answer.
-func addHeaders(flags *pflag.FlagSet, target *http.Header) {
-	f := addFlag(flags, target, "header", "'NAME: VALUE'",
-		"header for every answer of the bus; may be repeated",
+// addHeaders adds a flag for headers.
+func addHeaders(flags *pflag.FlagSet, target *http.Header, name, usage string) {
+	f := addFlag(flags, target, name, "'NAME: VALUE'", usage+"; may be repeated",
 		func(s string) (http.Header, error) {
-			name, value, err := parseHeader(s)
+			field, value, err := parseHeader(s)
 			if err != nil {
 				return nil, err
 			}
@@ -189,7 +188,7 @@ func addHeaders(flags *pflag.FlagSet, target *http.Header) {
 			if all == nil {
 				all = http.Header{}
 			}
-			all.Add(name, value)
+			all.Add(field, value)
 			return all, nil
 		})
 	f.Annotations = map[string][]string{repeatable: nil}

@@ -108,7 +108,7 @@ func (s *serveCommand) addFlags(flags *pflag.FlagSet) {
 	addString(flags, &s.adminKeyFile, "admin-key-file", "FILE", "file with the key of the admin listener")
 	s.access.addFlags(flags)
 	addList(flags, &s.origins, "cors-origin", "ORIGIN", "origin whose pages may use the bus, https://example.com or https://*.example.com", anyText)
-	addHeaders(flags, &s.header)
+	addHeaders(flags, &s.header, "header", "header for every answer of the bus")
 	s.addLimits(flags)
 	addFlag(flags, &s.bus.MaxBacklogSize, "max-backlog-size", "N", "messages kept of each channel", count(1))
 	addFlag(flags, &s.bus.MaxGlobalBacklogSize, "max-global-backlog-size", "N", "messages kept of all channels", count(1))

@@ -522,12 +522,23 @@ type program struct {
 
 func startProgram(t *testing.T, args ...string) *program {
 	t.Helper()
-	self, err := filepath.Abs(os.Args[0])
+	return startCommand(t, exec.CommandContext(t.Context(), self(t), args...))
+}
+
+// self is the path of the test binary, which is the program itself for a command
+// that startCommand starts.
+func self(t *testing.T) string {
+	t.Helper()
+	path, err := filepath.Abs(os.Args[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), self, args...)
-	cmd.Env = append(os.Environ(), asProgram+"=1")
+	return path
+}
+
+func startCommand(t *testing.T, cmd *exec.Cmd, env ...string) *program {
+	t.Helper()
+	cmd.Env = append(append(os.Environ(), asProgram+"=1"), env...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -543,16 +554,12 @@ func TestProgram_ClosedOutputEndsItQuietly(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
 	publishVia(t, s, `{"channel":"/a","data":1}`)
-	self, err := filepath.Abs(os.Args[0])
-	if err != nil {
-		t.Fatal(err)
-	}
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	reader.Close()
-	cmd := exec.CommandContext(t.Context(), self, "subscribe", "/a", "--from", "0", "--server", "http://"+s.admin)
+	cmd := exec.CommandContext(t.Context(), self(t), "subscribe", "/a", "--from", "0", "--server", "http://"+s.admin)
 	cmd.Env = append(os.Environ(), asProgram+"=1")
 	cmd.Stdout = writer
 	var stderr bytes.Buffer

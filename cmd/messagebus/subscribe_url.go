@@ -32,26 +32,8 @@ type far struct {
 func (f *far) addFlags(flags *pflag.FlagSet) {
 	addString(flags, &f.url, "url", "URL", "public address of a Go or a Ruby server, instead of a store or an admin listener")
 	addString(flags, &f.positions, "positions", "FILE", "with --url: go on from the positions in FILE, which is kept up to date")
-	addRequestHeader(flags, &f.header)
+	addHeaders(flags, &f.header, "request-header", "with --url: header of every request")
 	addSwitch(flags, &f.events, "events", "with --url: by server-sent events")
-}
-
-// addRequestHeader adds the flag for headers of every request.
-func addRequestHeader(flags *pflag.FlagSet, target *http.Header) {
-	f := addFlag(flags, target, "request-header", "'NAME: VALUE'", "with --url: header of every request; may be repeated",
-		func(s string) (http.Header, error) {
-			name, value, err := parseHeader(s)
-			if err != nil {
-				return nil, err
-			}
-			all := target.Clone()
-			if all == nil {
-				all = http.Header{}
-			}
-			all.Add(name, value)
-			return all, nil
-		})
-	f.Annotations = map[string][]string{repeatable: nil}
 }
 
 // check reports whether the subscription is one over HTTP.

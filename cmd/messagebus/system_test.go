@@ -214,21 +214,9 @@ func TestServe_UnixSockets(t *testing.T) {
 // start starts the program through a shell command that execs "$0" "$@".
 func startThrough(t *testing.T, script string, files []*os.File, env []string, args ...string) *program {
 	t.Helper()
-	self, err := filepath.Abs(os.Args[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), "sh", append([]string{"-c", script, self}, args...)...)
-	cmd.Env = append(append(os.Environ(), asProgram+"=1"), env...)
+	cmd := exec.CommandContext(t.Context(), "sh", append([]string{"-c", script, self(t)}, args...)...)
 	cmd.ExtraFiles = files
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return &program{cmd, bufio.NewScanner(stderr)}
+	return startCommand(t, cmd, env...)
 }
 
 // until reads the log until a line has text in it.
@@ -393,8 +381,7 @@ func TestProgram_GoesOnWithoutItsOutput(t *testing.T) {
 		dir := shortDir(t)
 		socket := filepath.Join(dir, "o")
 		ctx, cancel := context.WithCancel(t.Context())
-		self, _ := filepath.Abs(os.Args[0])
-		cmd := exec.CommandContext(ctx, "sh", "-c", script, self, "serve", "--listen", "127.0.0.1:0", "--admin-listen", "unix:"+socket)
+		cmd := exec.CommandContext(ctx, "sh", "-c", script, self(t), "serve", "--listen", "127.0.0.1:0", "--admin-listen", "unix:"+socket)
 		cmd.Env = append(os.Environ(), asProgram+"=1")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 		if err := cmd.Start(); err != nil {
