@@ -61,15 +61,22 @@ func startSite(t *testing.T) *site {
 	mux.HandleFunc("POST /control/{verb}", s.obey)
 	server := httptest.NewServer(mux)
 	s.direct = server.URL
+	endWithTest(t, server, s.messages)
+	s.proxy = faultproxy.Start(t, strings.TrimPrefix(server.URL, "http://"))
+	return s
+}
+
+// endWithTest ends a server with the test, and before it the requests that its
+// handler holds.
+func endWithTest(t *testing.T, server *httptest.Server, messages *transport.Handler) {
+	t.Helper()
 	t.Cleanup(func() {
-		if err := s.messages.Shutdown(context.WithoutCancel(t.Context())); err != nil {
+		if err := messages.Shutdown(context.WithoutCancel(t.Context())); err != nil {
 			t.Errorf("shutdown: %v", err)
 		}
 		server.CloseClientConnections()
 		server.Close()
 	})
-	s.proxy = faultproxy.Start(t, strings.TrimPrefix(server.URL, "http://"))
-	return s
 }
 
 func TestClients_ThousandMessagesOnceAndInOrderThroughTenCuts(t *testing.T) {

@@ -24,13 +24,7 @@ func TestHTTPClient_TableAgainstTheHandler(t *testing.T) {
 		t.Fatal(err)
 	}
 	server := httptest.NewServer(h)
-	t.Cleanup(func() {
-		if err := h.Shutdown(context.WithoutCancel(t.Context())); err != nil {
-			t.Errorf("shutdown: %v", err)
-		}
-		server.CloseClientConnections()
-		server.Close()
-	})
+	endWithTest(t, server, h)
 	httpcases.Run(t, httpcases.Server{URL: server.URL, Publish: func(tb testing.TB, channel string, number int) {
 		if _, err := b.Publish(context.Background(), channel, number); err != nil {
 			tb.Errorf("publish: %v", err)

@@ -74,13 +74,7 @@ func serveBus(t *testing.T) (*bus.Bus, *transport.Handler, string) {
 		t.Fatal(err)
 	}
 	server := httptest.NewServer(h)
-	t.Cleanup(func() {
-		if err := h.Shutdown(context.WithoutCancel(t.Context())); err != nil {
-			t.Errorf("shutdown: %v", err)
-		}
-		server.CloseClientConnections()
-		server.Close()
-	})
+	endWithTest(t, server, h)
 	return b, h, strings.TrimPrefix(server.URL, "http://")
 }
 

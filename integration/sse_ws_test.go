@@ -1,7 +1,6 @@
 package integration_test
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -44,13 +43,7 @@ func TestBrowser_StreamsOverTLSAndHTTP2(t *testing.T) {
 	server := httptest.NewUnstartedServer(mux)
 	server.EnableHTTP2 = true
 	server.StartTLS()
-	t.Cleanup(func() {
-		if err := messages.Shutdown(context.WithoutCancel(t.Context())); err != nil {
-			t.Errorf("shutdown: %v", err)
-		}
-		server.CloseClientConnections()
-		server.Close()
-	})
+	endWithTest(t, server, messages)
 	for name, page := range map[string]string{"the gem's client": "npm.html", "EventSource": "sse.html"} {
 		t.Run(name, func(t *testing.T) {
 			b.Publish(t.Context(), "/numbers", 0)
