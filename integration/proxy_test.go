@@ -7,14 +7,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
-	"syscall"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,24 +18,33 @@ import (
 
 	"github.com/messagebus-go/messagebus/bus"
 	"github.com/messagebus-go/messagebus/bus/bustest"
-	"github.com/messagebus-go/messagebus/integration/command"
 	"github.com/messagebus-go/messagebus/transport"
 	"github.com/messagebus-go/messagebus/transport/ws"
 )
 
 // Message n+1 is published when the client has read n, all of them within one
-// held request: a proxy that collects anything stops it.
+// held request where it is not one that a message ends: a proxy that collects
+// anything stops it. In the end the client leaves, and its place is free. It asks as
+// somebody else, which no proxy is to pass on.
 func TestProxy_MessagesAreReadOneByOne(t *testing.T) {
 	t.Parallel()
-	for name, start := range map[string]func(t *testing.T, target string) string{"nginx": startNginx, "HAProxy": startHAProxy} {
+	for name, start := range map[string]func(t *testing.T, target string) string{
+		"nginx": startNginx, "HAProxy": startHAProxy, "Caddy": startCaddy,
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b, h, target := serveBus(t)
 			proxy := start(t, target)
-			for name, open := range map[string]func(t *testing.T, address string) func() (int, error){
-				"stream": openStream, "server-sent events": openEvents, "WebSocket": openWebSocket,
+			for name, open := range map[string]func(ctx context.Context, t *testing.T, address string) func() (int, error){
+				"stream": openStream, "long polls": openLongPolls, "server-sent events": openEvents, "WebSocket": openWebSocket,
 			} {
-				t.Run(name, func(t *testing.T) { readOneByOne(t, b, h, open(t, proxy)) })
+				t.Run(name, func(t *testing.T) {
+					ctx, leave := context.WithCancel(t.Context())
+					defer leave()
+					readOneByOne(t, b, h, open(ctx, t, proxy))
+					leave()
+					held(t, h, 0)
+				})
 			}
 		})
 	}
@@ -48,25 +53,28 @@ func TestProxy_MessagesAreReadOneByOne(t *testing.T) {
 // readOneByOne publishes what next is to read. The data are the numbers from 1.
 func readOneByOne(t *testing.T, b *bus.Bus, h *transport.Handler, next func() (int, error)) {
 	t.Helper()
-	until(t, "one request is held, and none of those that left", func() bool { return h.Held() == 1 })
 	const n = 200
 	for i := 1; i <= n; i++ {
+		held(t, h, 1)
 		if _, err := b.Publish(t.Context(), "/numbers", i); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := next(); err != nil || got != i {
 			t.Fatalf("read %d, %v; want %d", got, err, i)
 		}
-		if held := h.Held(); held != 1 {
-			t.Fatalf("%d requests are held at message %d", held, i)
-		}
 	}
+}
+
+func held(t *testing.T, h *transport.Handler, n int) {
+	t.Helper()
+	until(t, fmt.Sprint(n, " requests are held"), func() bool { return h.Held() == n })
 }
 
 func serveBus(t *testing.T) (*bus.Bus, *transport.Handler, string) {
 	t.Helper()
 	b := bustest.New(t)
 	h, err := transport.NewHandler(b, &transport.Options{
+		Identify:  notForged,
 		WebSocket: ws.Accept,
 		LongPoll:  transport.LongPollOptions{Hold: time.Hour, Heartbeat: time.Minute},
 	})
@@ -76,6 +84,18 @@ func serveBus(t *testing.T) (*bus.Bus, *transport.Handler, string) {
 	server := httptest.NewServer(h)
 	endWithTest(t, server, h)
 	return b, h, strings.TrimPrefix(server.URL, "http://")
+}
+
+// forged is what a client says of itself that only a proxy may.
+var forged = http.Header{"X-Messagebus-Identity": {"7"}, "X-Forwarded-For": {"203.0.113.9"}}
+
+// notForged refuses whom the proxy has believed, and who it does not say.
+func notForged(r *http.Request) (transport.Identity, error) {
+	chain := r.Header.Values("X-Forwarded-For")
+	if id := r.Header.Get("X-Messagebus-Identity"); id != "" || len(chain) == 0 || !strings.HasSuffix(chain[len(chain)-1], "127.0.0.1") {
+		return transport.Identity{}, fmt.Errorf("identity %q, asked for %q", id, chain)
+	}
+	return transport.Identity{}, nil
 }
 
 // numbersIn returns the number of the one message in an array, if there is one.
@@ -112,32 +132,45 @@ func nextNumber(read func() ([]byte, error)) func() (int, error) {
 	}
 }
 
-// open sends a request on a connection that ends with the test.
-func openRequest(t *testing.T, method, url, body string) io.Reader {
+// ask sends a request that ends with ctx, and returns the body of the answer.
+func ask(ctx context.Context, t *testing.T, client *http.Client, method, url, body string, head ...string) (io.ReadCloser, error) {
 	t.Helper()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	ctx, cancel := context.WithCancel(t.Context())
-	t.Cleanup(cancel)
 	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
+	request.Header = forged.Clone()
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	request.Header.Set("Accept-Encoding", "gzip") // which the proxy is not to do
+	for _, name := range head {
+		request.Header.Set(name, "true")
+	}
 	answer, err := client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	if answer.StatusCode != http.StatusOK {
+		answer.Body.Close()
+		return nil, fmt.Errorf("the answer is %s", answer.Status)
+	}
+	return answer.Body, nil
+}
+
+// openRequest sends a request on a connection of its own.
+func openRequest(ctx context.Context, t *testing.T, method, url, body string) io.Reader {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	answer, err := ask(ctx, t, client, method, url, body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { answer.Body.Close() })
-	if answer.StatusCode != http.StatusOK {
-		t.Fatalf("the answer is %s", answer.Status)
-	}
-	return answer.Body
+	t.Cleanup(func() { answer.Close() })
+	return answer
 }
 
-func openStream(t *testing.T, address string) func() (int, error) {
+func openStream(ctx context.Context, t *testing.T, address string) func() (int, error) {
 	t.Helper()
-	in := bufio.NewReader(openRequest(t, http.MethodPost, "http://"+address+"/message-bus/stream/poll", "/numbers=-1"))
+	in := bufio.NewReader(openRequest(ctx, t, http.MethodPost, "http://"+address+"/message-bus/stream/poll", "/numbers=-1"))
 	return nextNumber(func() ([]byte, error) {
 		part := []byte{}
 		for !bytes.HasSuffix(part, []byte("\r\n|\r\n")) {
@@ -151,9 +184,80 @@ func openStream(t *testing.T, address string) func() (int, error) {
 	})
 }
 
-func openEvents(t *testing.T, address string) func() (int, error) {
+// openLongPolls asks again with each answer, on the connection that it has.
+func openLongPolls(ctx context.Context, t *testing.T, address string) func() (int, error) {
 	t.Helper()
-	lines := bufio.NewScanner(openRequest(t, http.MethodGet, "http://"+address+"/message-bus/events/sse?/numbers=-1", ""))
+	connections := &http.Transport{}
+	client := &http.Client{Transport: connections}
+	answers, failed := make(chan []byte), make(chan error, 1)
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		for last := int64(-1); ; {
+			part, err := longPoll(ctx, t, client, address, last)
+			if err == nil {
+				last, err = lastIn(part)
+			}
+			if err != nil {
+				failed <- err
+				return
+			}
+			select {
+			case answers <- part:
+			case <-ctx.Done():
+			}
+		}
+	})
+	t.Cleanup(func() {
+		asking.Wait()
+		connections.CloseIdleConnections()
+	})
+	read := func() ([]byte, error) {
+		select {
+		case part := <-answers:
+			return part, nil
+		case err := <-failed:
+			return nil, err
+		}
+	}
+	if _, err := read(); err != nil { // where the channel stands
+		t.Fatal(err)
+	}
+	return nextNumber(read)
+}
+
+func longPoll(ctx context.Context, t *testing.T, client *http.Client, address string, last int64) ([]byte, error) {
+	t.Helper()
+	answer, err := ask(ctx, t, client, http.MethodPost, "http://"+address+"/message-bus/poll/poll", fmt.Sprint("/numbers=", last), "Dont-Chunk")
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Close()
+	return io.ReadAll(answer)
+}
+
+// lastIn returns the id from which a client asks after an answer.
+func lastIn(part []byte) (int64, error) {
+	var messages []struct {
+		ID      int64 `json:"message_id"`
+		Channel string
+		Data    json.RawMessage
+	}
+	err := json.Unmarshal(part, &messages)
+	if err != nil || len(messages) == 0 {
+		return 0, fmt.Errorf("the answer %q: %w", part, err)
+	}
+	newest := messages[len(messages)-1]
+	if newest.Channel == "/numbers" {
+		return newest.ID, nil
+	}
+	var stands map[string]int64
+	err = json.Unmarshal(newest.Data, &stands)
+	return stands["/numbers"], err
+}
+
+func openEvents(ctx context.Context, t *testing.T, address string) func() (int, error) {
+	t.Helper()
+	lines := bufio.NewScanner(openRequest(ctx, t, http.MethodGet, "http://"+address+"/message-bus/events/sse?/numbers=-1", ""))
 	return nextNumber(func() ([]byte, error) {
 		for lines.Scan() {
 			if message, found := bytes.CutPrefix(lines.Bytes(), []byte("data: ")); found {
@@ -164,126 +268,25 @@ func openEvents(t *testing.T, address string) func() (int, error) {
 	})
 }
 
-func openWebSocket(t *testing.T, address string) func() (int, error) {
+func openWebSocket(ctx context.Context, t *testing.T, address string) func() (int, error) {
 	t.Helper()
-	header := http.Header{"Origin": {"http://" + address}} // as a page of the proxy's
-	conn, _, err := websocket.Dial(t.Context(), "ws://"+address+"/message-bus/socket/ws", &websocket.DialOptions{HTTPHeader: header})
+	header := forged.Clone()
+	header.Set("Origin", "http://"+address) // as a page of the proxy's
+	conn, _, err := websocket.Dial(ctx, "ws://"+address+"/message-bus/socket/ws", &websocket.DialOptions{HTTPHeader: header})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.CloseNow() })
-	if err := conn.Write(t.Context(), websocket.MessageText, []byte(`{"subscribe":{"/numbers":-1}}`)); err != nil {
+	stop := context.AfterFunc(ctx, func() { conn.CloseNow() })
+	t.Cleanup(func() { stop() })
+	if err := conn.Write(ctx, websocket.MessageText, []byte(`{"subscribe":{"/numbers":-1}}`)); err != nil {
 		t.Fatal(err)
 	}
 	read := func() ([]byte, error) {
-		_, part, err := conn.Read(t.Context())
+		_, part, err := conn.Read(ctx)
 		return part, err
 	}
 	if _, err := read(); err != nil { // that it has subscribed
 		t.Fatal(err)
 	}
 	return nextNumber(read)
-}
-
-// documented returns a block of the page about proxies, with other addresses.
-func documented(t *testing.T, language, listen, target string) string {
-	t.Helper()
-	page, err := os.ReadFile(filepath.Join(command.Root(t), "docs", "operating.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, found := strings.Cut(string(page), "```"+language+"\n")
-	text, _, ended := strings.Cut(rest, "```\n")
-	if !found || !ended {
-		t.Fatalf("docs/operating.md has no block of %s", language)
-	}
-	for old, replacement := range map[string]string{
-		"listen 80;": "listen " + listen + ";", "bind :80\n": "bind " + listen + "\n", "127.0.0.1:7410": target,
-	} {
-		text = strings.ReplaceAll(text, old, replacement)
-	}
-	if !strings.Contains(text, listen) || !strings.Contains(text, target) {
-		t.Fatalf("the block of %s listens elsewhere than is replaced here:\n%s", language, text)
-	}
-	return text
-}
-
-func startNginx(t *testing.T, target string) string {
-	t.Helper()
-	folder, listen := t.TempDir(), freeAddress(t)
-	config := "daemon off;\nmaster_process off;\nerror_log stderr;\npid " + folder + "/pid;\nevents {}\nhttp {\naccess_log off;\n"
-	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-		config += kind + "_temp_path " + folder + "/" + kind + ";\n"
-	}
-	config += documented(t, "nginx", listen, target) + "}\n"
-	file := filepath.Join(folder, "nginx.conf")
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	startProxy(t, listen, "nginx", "-e", "stderr", "-c", file)
-	return listen
-}
-
-func startHAProxy(t *testing.T, target string) string {
-	t.Helper()
-	listen := freeAddress(t)
-	file := filepath.Join(t.TempDir(), "haproxy.cfg")
-	if err := os.WriteFile(file, []byte(documented(t, "haproxy", listen, target)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	startProxy(t, listen, "haproxy", "-db", "-f", file)
-	return listen
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
-}
-
-// startProxy runs a proxy until the test ends, and waits until it listens.
-func startProxy(t *testing.T, listen, name string, args ...string) {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		path, err = exec.LookPath("/usr/sbin/" + name) // which is not in everybody's PATH
-	}
-	if err != nil {
-		t.Fatalf(`%s is not installed; run "scripts/setup.sh test"`, name)
-	}
-	var output bytes.Buffer
-	proxy := exec.Command(path, args...)
-	proxy.Stdout, proxy.Stderr = &output, &output
-	proxy.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := proxy.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = proxy.Wait()
-	}()
-	t.Cleanup(func() {
-		_ = proxy.Process.Signal(syscall.SIGTERM)
-		<-ended
-		if t.Failed() {
-			t.Logf("%s printed:\n%s", name, output.String())
-		}
-	})
-	until(t, name+" listens", func() bool {
-		select {
-		case <-ended:
-			t.Fatalf("%s has ended:\n%s", name, output.String())
-		default:
-		}
-		conn, err := net.Dial("tcp", listen)
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	})
 }

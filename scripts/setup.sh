@@ -90,7 +90,7 @@ need_servers() {
 
 need_proxies() {
 	local name
-	for name in nginx haproxy; do
+	for name in nginx haproxy caddy; do
 		have "$name" || [[ -x /usr/sbin/$name ]] ||
 			missing "$name" "the documented settings of proxies are tested" "$name"
 	done
