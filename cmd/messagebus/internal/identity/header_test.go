@@ -75,12 +75,13 @@ func TestParse(t *testing.T) {
 		{`{"user":5}`, transport.Identity{UserID: bus.IntID(5)}},
 		{`{"user":"5"}`, transport.Identity{UserID: bus.StringID("5")}},
 		{`{"user":-9223372036854775808}`, transport.Identity{UserID: bus.IntID(-1 << 63)}},
-		{` { "user" : "ann" , "site" : "é" } `, transport.Identity{UserID: bus.StringID("ann"), Site: "é"}},
+		{` { "user" : "ann" , "site" : "é" } `, transport.Identity{UserID: bus.StringID("ann"), Site: "é", Sited: true}},
+		{`{"site":""}`, transport.Identity{Sited: true}},
 		{`{"groups":[1,"1","staff"]}`, transport.Identity{GroupIDs: []bus.ID{bus.IntID(1), bus.StringID("1"), bus.StringID("staff")}}},
 	}
 	for _, test := range good {
 		got, err := Parse([]byte(test.value))
-		if err != nil || got.UserID != test.want.UserID || got.Site != test.want.Site || !slices.Equal(got.GroupIDs, test.want.GroupIDs) {
+		if err != nil || got.UserID != test.want.UserID || got.Site != test.want.Site || got.Sited != test.want.Sited || !slices.Equal(got.GroupIDs, test.want.GroupIDs) {
 			t.Errorf("%s: %+v, %v; want %+v", test.value, got, err, test.want)
 		}
 	}

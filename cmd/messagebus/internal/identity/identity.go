@@ -68,13 +68,13 @@ func unavailable(cause error) *Error {
 // Parse reads an identity as an application writes it:
 // {"user":5,"groups":[1,"staff"],"site":"a","channels":["/a/*"],"expires":1767225600}.
 // Null members are as good as absent ones, but for channels, whose absence
-// allows all of them: an empty list allows none.
+// allows all of them: an empty list allows none. An empty site is a site.
 func Parse(value []byte) (Identity, error) {
 	var id Identity
 	err := strictjson.Members{
 		"user":     orNull(strictjson.Into(&id.UserID, strictjson.ID)),
 		"groups":   strictjson.Into(&id.GroupIDs, strictjson.IDs),
-		"site":     orNull(strictjson.Into(&id.Site, decodeSite)),
+		"site":     siteOf(&id),
 		"channels": strictjson.Into(&id.Channels, decodePatterns),
 		"expires":  orNull(strictjson.Into(&id.Expires, decodeTime)),
 	}.Decode(value)
@@ -92,6 +92,16 @@ func orNull(read func(json.RawMessage) error) func(json.RawMessage) error {
 		}
 		return read(raw)
 	}
+}
+
+// siteOf returns a reader of the site. The one with the empty name is where the
+// gem is when its look-up answers nil.
+func siteOf(id *Identity) func(json.RawMessage) error {
+	return orNull(func(raw json.RawMessage) (err error) {
+		id.Site, err = decodeSite(raw)
+		id.Sited = err == nil
+		return err
+	})
 }
 
 // decodeSite refuses a name that no site can have: what stands in stored names

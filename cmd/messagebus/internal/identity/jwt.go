@@ -164,7 +164,7 @@ func (t *Token) read(payload []byte) (Identity, error) {
 		{"aud", t.checkAudience},
 		{t.UserClaim, orNull(strictjson.Into(&id.UserID, strictjson.ID))},
 		{t.GroupsClaim, strictjson.Into(&id.GroupIDs, strictjson.IDs)},
-		{t.SiteClaim, orNull(strictjson.Into(&id.Site, decodeSite))},
+		{t.SiteClaim, siteOf(&id)},
 		{t.ChannelsClaim, strictjson.Into(&id.Channels, decodePatterns)},
 	} {
 		if raw := claims[claim.name]; raw != nil {
