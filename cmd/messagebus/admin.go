@@ -3,14 +3,11 @@ package main
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -18,6 +15,7 @@ import (
 	"time"
 
 	"github.com/messagebus-go/messagebus/bus"
+	"github.com/messagebus-go/messagebus/cmd/messagebus/internal/dashboard"
 )
 
 // maxPublishBytes is the largest body of POST /publish: the largest message
@@ -35,6 +33,9 @@ type admin struct {
 	key     atomic.Pointer[[sha256.Size]byte] // its sum; nil: who reaches the listener is let in, but for browsers
 	wrong   penalty
 	metrics http.Handler
+
+	sessions  dashboard.Sessions
+	dashboard *dashboard.Dashboard
 }
 
 func newAdmin(b *bus.Bus, held func() int, key string, metrics http.Handler) *admin {
@@ -60,12 +61,14 @@ type adminRoute struct {
 }
 
 var adminRoutes = map[string]adminRoute{
-	"/publish":   {[]string{http.MethodPost}, (*admin).publish},
-	"/health":    {[]string{http.MethodGet, http.MethodHead}, (*admin).health},
-	"/backlog":   {[]string{http.MethodGet}, (*admin).backlog},
-	"/last-id":   {[]string{http.MethodGet}, (*admin).lastIDs},
-	"/subscribe": {[]string{http.MethodGet}, (*admin).subscribe},
-	"/metrics":   {[]string{http.MethodGet}, (*admin).measure},
+	"/publish":      {[]string{http.MethodPost}, (*admin).publish},
+	"/health":       {[]string{http.MethodGet, http.MethodHead}, (*admin).health},
+	"/backlog":      {[]string{http.MethodGet}, (*admin).backlog},
+	"/last-id":      {[]string{http.MethodGet}, (*admin).lastIDs},
+	"/subscribe":    {[]string{http.MethodGet}, (*admin).subscribe},
+	"/metrics":      {[]string{http.MethodGet}, (*admin).measure},
+	"/api/overview": {[]string{http.MethodGet}, (*admin).overview},
+	"/api/channel":  {[]string{http.MethodGet}, (*admin).look},
 }
 
 // refusal is an error with the status that answers it.
@@ -90,8 +93,15 @@ type errorLine struct {
 
 func (a *admin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w = &adminWriter{ResponseWriter: w, control: http.NewResponseController(w)}
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
+	dashboard.Guard(w.Header())
+	switch {
+	case r.URL.Path == "/":
+		http.Redirect(w, r, dashboard.Path, http.StatusSeeOther)
+		return
+	case strings.HasPrefix(r.URL.Path, dashboard.Path):
+		a.dashboard.ServeHTTP(w, r)
+		return
+	}
 	if err := a.handle(w, r); err != nil {
 		status := statusOf(err)
 		if status == http.StatusUnauthorized {
@@ -117,48 +127,6 @@ func (a *admin) handle(w http.ResponseWriter, r *http.Request) error {
 		return refuse(http.StatusMethodNotAllowed, "%s does not take %s; it takes %s", r.URL.Path, clip(r.Method), allowed)
 	}
 	return route.answer(a, w, r)
-}
-
-// admit lets in who has the key. Without a key the listener is on a loopback
-// address, which the pages in this machine's browsers reach as well; they are
-// told by the headers that a browser sets, and by a Host that was made to point
-// here.
-func (a *admin) admit(r *http.Request) error {
-	if key := a.key.Load(); key != nil {
-		return a.checkKey(r, key)
-	}
-	if r.Header.Values("Origin") != nil {
-		return refuse(http.StatusForbidden, "requests of web pages (with an Origin header) are refused")
-	}
-	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "none" {
-		return refuse(http.StatusForbidden, "requests of web pages (Sec-Fetch-Site: %s) are refused", clip(site))
-	}
-	if !isLoopbackHost(r.Host) {
-		return refuse(http.StatusForbidden, "the host %q is not this machine; without a key it must be localhost or a loopback address", clip(r.Host))
-	}
-	return nil
-}
-
-func (a *admin) checkKey(r *http.Request, wanted *[sha256.Size]byte) error {
-	scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	// Of equal length whatever was sent, so that not even that is measured.
-	sent := sha256.Sum256([]byte(strings.TrimSpace(key)))
-	if strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(sent[:], wanted[:]) == 1 {
-		return nil
-	}
-	if !a.wrong.serve(r.Context()) {
-		return refuse(http.StatusTooManyRequests, "too many wrong admin keys")
-	}
-	return refuse(http.StatusUnauthorized, "the admin key is missing or wrong; it is sent as Authorization: Bearer KEY")
-}
-
-func isLoopbackHost(host string) bool {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-	addr, err := netip.ParseAddr(host)
-	return strings.EqualFold(host, "localhost") || err == nil && addr.Unmap().IsLoopback()
 }
 
 // statusOf returns the status for an error of the admin's own or of the bus.

@@ -224,7 +224,7 @@ func TestAdmin_RoutesAndMethods(t *testing.T) {
 		status         int
 		says, allow    string
 	}{
-		{"GET", "/", 404, "there is no /; there are: /backlog, /health, /last-id, /metrics, /publish, /subscribe", ""},
+		{"GET", "/nosuch", 404, "there is no /nosuch; there are: /api/channel, /api/overview, /backlog, /health, /last-id, /metrics, /publish, /subscribe", ""},
 		{"GET", "/publish/", 404, "there is no /publish/", ""},
 		{"GET", "/publish", 405, "it takes POST", "POST"},
 		{"PUT", "/publish", 405, "it takes POST", "POST"},

@@ -267,6 +267,7 @@ func (s *serveCommand) run(cmd *cobra.Command, env lookup) error {
 			return err
 		}
 		operators := newAdmin(b, messages.Held, o.adminKey, m.handler())
+		defer s.showDashboard(operators, b, messages, m, o.store)()
 		servers, err := s.listenAll(ctx, env, log, o, gate.Wrap(messages), operators)
 		if err != nil {
 			return err
