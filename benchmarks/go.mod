@@ -11,6 +11,7 @@ require (
 	github.com/messagebus-go/messagebus/bus/pgbus v0.0.0
 	github.com/messagebus-go/messagebus/bus/redisbus v0.0.0
 	github.com/messagebus-go/messagebus/cache v0.0.0
+	github.com/messagebus-go/messagebus/httpclient v0.0.0
 	github.com/messagebus-go/messagebus/integration v0.0.0
 	github.com/messagebus-go/messagebus/transport v0.0.0
 	github.com/redis/go-redis/v9 v9.23.0
@@ -80,6 +81,7 @@ replace (
 	github.com/messagebus-go/messagebus/bus/pgbus => ../bus/pgbus
 	github.com/messagebus-go/messagebus/bus/redisbus => ../bus/redisbus
 	github.com/messagebus-go/messagebus/cache => ../cache
+	github.com/messagebus-go/messagebus/httpclient => ../httpclient
 	github.com/messagebus-go/messagebus/integration => ../integration
 	github.com/messagebus-go/messagebus/jsclient => ../jsclient
 	github.com/messagebus-go/messagebus/transport => ../transport

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -36,7 +37,8 @@ var badAnswers = map[string]struct {
 		},
 		says: "broken off",
 	},
-	"nothing": {answer: func(http.ResponseWriter, *http.Request) {}, says: "ended before its first part"},
+	"no answer at all": {answer: func(_ http.ResponseWriter, r *http.Request) { hold(r) }, says: "nothing was heard for 1m30s"},
+	"nothing":          {answer: func(http.ResponseWriter, *http.Request) {}, says: "ended before its first part"},
 	"no JSON in a message": {
 		answer: func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `[{"data":nil}]`) },
 		says:   `a message is no JSON: "{\"data\":nil}"`,
@@ -176,6 +178,58 @@ func TestClient_BadEventsEndTheRequestAndOtherAnswersTheEvents(t *testing.T) {
 			r.Errorf("errors %v", errs)
 		}
 	})
+}
+
+// HTTP/2, cookies and compression are the affair of the http.Client, and nothing here is in
+// their way: each message is handed over while the stream goes on.
+func TestClient_HasHTTP2CookiesAndCompression(t *testing.T) {
+	t.Parallel()
+	heard := make(chan int64)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		cookie, _ := r.Cookie("session")
+		switch {
+		case r.ProtoMajor != 2 || r.Header.Get("Accept-Encoding") != "gzip":
+			t.Errorf("%s %v", r.Proto, r.Header)
+		case cookie == nil:
+			http.SetCookie(w, &http.Cookie{Name: "session", Value: "ann"})
+			_, _ = io.WriteString(w, "["+message(1)+"]")
+			return
+		}
+		w.Header().Set("Content-Encoding", "gzip")
+		z := gzip.NewWriter(w)
+		for id := 2; id <= 4; id++ {
+			_, _ = io.WriteString(z, "["+message(id)+"]\r\n|\r\n")
+			_ = z.Flush()
+			_ = http.NewResponseController(w).Flush()
+			if got := <-heard; got != int64(id) {
+				t.Errorf("message %d was heard, want %d", got, id)
+			}
+		}
+		close(heard)
+		hold(r)
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	theirs := server.Client()
+	theirs.Jar, _ = cookiejar.New(nil) // never fails
+	c, err := httpclient.New(server.URL, &httpclient.Options{HTTPClient: theirs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ended := make(chan struct{})
+	if _, err := c.Subscribe("/a", httpclient.After(0), func(m httpclient.Message) {
+		if m.ID > 1 {
+			heard <- m.ID
+		}
+		if m.ID == 4 {
+			close(ended)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
 }
 
 func TestClient_PassesOverWhatItDidNotAskFor(t *testing.T) {

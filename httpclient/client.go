@@ -374,21 +374,25 @@ func (c *Client) ready(s *Subscription, stop <-chan struct{}) bool {
 	}
 }
 
-// call runs a function of the application for a channel; empty: one of Options.
-func (c *Client) call(channel string, fn func()) (err error) {
-	defer func() {
-		if value := recover(); value != nil {
-			err = &CallbackError{Channel: channel, Value: value, Stack: debug.Stack()}
-		}
-	}()
+// call runs a function of Options.
+func (c *Client) call(fn func()) (err error) {
+	defer caught("", &err)
 	fn()
 	return nil
+}
+
+// caught is deferred around a function of the application, which was called for a channel;
+// empty: it is one of Options.
+func caught(channel string, err *error) {
+	if value := recover(); value != nil {
+		*err = &CallbackError{Channel: channel, Value: value, Stack: debug.Stack()}
+	}
 }
 
 // report tells the application of an error.
 func (c *Client) report(err error) {
 	if c.options.OnError != nil {
-		if err = c.call("", func() { c.options.OnError(err) }); err == nil {
+		if err = c.call(func() { c.options.OnError(err) }); err == nil {
 			return
 		}
 	}

@@ -32,7 +32,8 @@
 // One goroutine sends the requests, reads the answers and calls the application, one function
 // at a time and in order. It reads no further while a callback runs, a queue for Next is full,
 // or the client is paused: what comes meanwhile waits in the backlog of the server. Of an answer
-// no more than one message is held, of at most Options.MaxMessageBytes.
+// no more than one message is held, of at most Options.MaxMessageBytes, and as much again of
+// messages that come late, until the server has said that they are.
 //
 // # When the next request goes out
 //

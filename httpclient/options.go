@@ -197,6 +197,7 @@ func (o *Options) httpClient() (client *http.Client, own *http.Transport) {
 		client = &http.Client{}
 		if shared, ok := http.DefaultTransport.(*http.Transport); ok {
 			own = shared.Clone()
+			own.WriteBufferSize = 1 << 10 // a request is short, and the buffer stays while it is held
 			client.Transport = own
 		}
 	}

@@ -1,6 +1,7 @@
 package httpclient_test
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -35,6 +36,42 @@ func TestClient_AMessageThatComesLateIsHandedOverOnce(t *testing.T) {
 		}
 		if id, _ := c.Positions()["/a"].ID(); id != 6 {
 			r.Errorf("position %d", id)
+		}
+	})
+}
+
+func TestClient_OfLateMessagesThatAreTooManyToKeepTheRestIsAGap(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(w http.ResponseWriter, r *http.Request, n int) {
+		many := make([]string, 70)
+		for i := range many {
+			many[i] = message(3 + i)
+		}
+		long := func(id int) string {
+			return strings.Replace(message(id), fmt.Sprintf(`"data":%d`, id), fmt.Sprintf(`"data":%q`, strings.Repeat("x", 1500)), 1)
+		}
+		vouched(w, r, "e",
+			"["+message(100)+"]",
+			"["+strings.Join(many, ",")+","+status("/a", 100)+"]",
+			"["+long(80)+","+long(81)+","+long(83)+","+long(82)+","+status("/a", 100)+"]",
+			"["+long(85)+","+long(86)+","+long(87)+"]", // these come again
+			"["+message(101)+"]")
+	}, func(r *rig) {
+		got := r.subscribe(r.new(httpclient.Options{MaxMessageBytes: 4096}), "/a", httpclient.After(2))
+		pass(time.Second)
+		want := "100"
+		for id := 3; id < 3+64; id++ {
+			want += fmt.Sprint(" ", id)
+		}
+		if got.ids() != want+" 80 81 101" {
+			r.Errorf("messages %s", got.ids())
+		}
+		var gaps []string
+		for _, err := range r.errors() {
+			gaps = append(gaps, err.Error())
+		}
+		if got := strings.Join(gaps, "; "); !strings.Contains(got, "between ids 66 and 73: possible; ") || !strings.HasSuffix(got, "between ids 81 and 84: possible") {
+			r.Errorf("errors %s", got)
 		}
 	})
 }

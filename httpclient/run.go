@@ -34,16 +34,17 @@ type run struct {
 	watch watch
 
 	// What has come of the answer.
-	epoch    string           // of the store; empty: a Ruby server does not say
-	begun    bool             // the gaps before the first message have been told
-	parts    int              // that are over
-	moved    bool             // some subscription has
-	wanting  bool             // some subscription has to be asked for by itself
-	odd      bool             // it was reported that something came that was not asked for
-	late     []lateMessage    // of the part that is under way: what came behind others, or comes again
-	statuses map[string]int64 // of that part, where there is such a message
-	retry    time.Duration    // when the server wants to be asked again; 0: it does not say
-	lastBeat time.Time        // of a stream of events
+	epoch     string           // of the store; empty: a Ruby server does not say
+	begun     bool             // the gaps before the first message have been told
+	parts     int              // that are over
+	moved     bool             // some subscription has
+	wanting   bool             // some subscription has to be asked for by itself
+	odd       bool             // it was reported that something came that was not asked for
+	late      []lateMessage    // of the part that is under way: what came behind others, or comes again
+	lateBytes int              // of all that came of that part
+	statuses  map[string]int64 // of that part, where there is such a message
+	retry     time.Duration    // when the server wants to be asked again; 0: it does not say
+	lastBeat  time.Time        // of a stream of events
 }
 
 // An ending is how a request ended.
@@ -179,7 +180,7 @@ func (r *run) setHeader(header http.Header) error {
 	if f := r.client.options.Header; f != nil {
 		var theirs http.Header
 		var err error
-		if panicked := r.client.call("", func() { theirs, err = f(r.ctx) }); panicked != nil {
+		if panicked := r.client.call(func() { theirs, err = f(r.ctx) }); panicked != nil {
 			err = panicked
 		}
 		if err != nil {

@@ -129,7 +129,7 @@ func (c *Client) renew(ctx context.Context, e ending) ending {
 		return e
 	}
 	var err error
-	if panicked := c.call("", func() { err = c.options.Refresh(ctx, refusal) }); panicked != nil {
+	if panicked := c.call(func() { err = c.options.Refresh(ctx, refusal) }); panicked != nil {
 		err = panicked
 	}
 	if err != nil {

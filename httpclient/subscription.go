@@ -168,11 +168,18 @@ func (s *Subscription) offer(it item, next place, stop <-chan struct{}) bool {
 	s.place = next // so that what makes a callback panic does not come again
 	if it.err != nil {
 		s.client.report(it.err)
-	} else if err := s.client.call(s.channel, func() { s.fn(it.message) }); err != nil {
+	} else if err := s.call(it.message); err != nil {
 		s.client.report(err)
 	}
 	s.stand(it.after, 0)
 	return true
+}
+
+// call runs the callback.
+func (s *Subscription) call(m Message) (err error) {
+	defer caught(s.channel, &err)
+	s.fn(m)
+	return nil
 }
 
 func (s *Subscription) push(it item, next place, stop <-chan struct{}) bool {

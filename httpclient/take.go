@@ -13,9 +13,10 @@ import (
 type lateMessage struct {
 	to      *Subscription
 	message Message
+	dropped int64 // not 0: those with ids from the message's to this one were too many to keep
 }
 
-// mostLate is how many of them one part may have.
+// mostLate is how many of them are kept of one part, of MaxMessageBytes together.
 const mostLate = 64
 
 // vouched reports whether the server is one of this project, which tells resets itself.
@@ -167,12 +168,22 @@ func (r *run) gap(s *Subscription, e *GapError, next place, told *bool) {
 
 // keepLate keeps a message until the part is over: a status then says whether it is late.
 func (r *run) keepLate(s *Subscription, m Message) {
-	if len(r.late) < mostLate {
-		r.late = append(r.late, lateMessage{s, m})
-	}
 	if r.statuses == nil {
 		r.statuses = make(map[string]int64)
 	}
+	r.lateBytes += len(m.Data)
+	if len(r.late) < mostLate && r.lateBytes <= r.client.options.MaxMessageBytes {
+		r.late = append(r.late, lateMessage{to: s, message: m})
+		return
+	}
+	for i := range r.late {
+		if l := &r.late[i]; l.to == s && l.dropped != 0 {
+			l.message.ID, l.dropped = min(l.message.ID, m.ID), max(l.dropped, m.ID)
+			return
+		}
+	}
+	m.Data = nil
+	r.late = append(r.late, lateMessage{to: s, message: m, dropped: m.ID})
 }
 
 // takeLate hands on messages behind which the server puts the channel back to where the
@@ -180,12 +191,19 @@ func (r *run) keepLate(s *Subscription, m Message) {
 func (r *run) takeLate(all bool) error {
 	for _, l := range r.late {
 		at, told := r.statuses[l.message.Channel]
-		if (all || told && at == l.to.place.wire) && l.to.offer(item{message: l.message}, l.to.place, r.stop) {
+		if !all && (!told || at != l.to.place.wire) {
+			continue
+		}
+		it := item{message: l.message}
+		if l.dropped != 0 {
+			it = item{err: &GapError{l.message.Channel, l.message.ID - 1, l.dropped + 1, GapPossible}}
+		}
+		if l.to.offer(it, l.to.place, r.stop) {
 			l.to.place.takeLate(l.message.GlobalID)
 			r.moved = true
 		}
 	}
-	r.late, r.statuses = nil, nil
+	r.late, r.lateBytes, r.statuses = nil, 0, nil
 	return r.goOn()
 }
 
@@ -195,11 +213,12 @@ func (r *run) takeStatus(data []byte) error {
 		r.reportOdd(excerpted("a status cannot be read", data))
 	}
 	for channel, last := range stands {
-		if r.statuses != nil {
+		subs := r.client.subscriptionsTo([]byte(channel))
+		if r.statuses != nil && len(subs) > 0 {
 			r.statuses[channel] = last
 		}
 		told := false
-		for _, s := range r.client.subscriptionsTo([]byte(channel)) {
+		for _, s := range subs {
 			r.settle(s, max(last, 0), &told)
 		}
 	}

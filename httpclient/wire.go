@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"iter"
-	"strconv"
 )
 
 // What the server itself sends.
@@ -21,9 +20,16 @@ type wireMessage struct {
 	data         []byte
 }
 
-// parseMessage reads a message. Its members may come in any order, and others
-// beside them.
-func parseMessage(raw []byte) (m wireMessage, err error) {
+// parseMessage reads a message.
+func parseMessage(raw []byte) (wireMessage, error) {
+	if m, ok := scanMessage(raw); ok {
+		return m, nil
+	}
+	return parseAnyMessage(raw)
+}
+
+// parseAnyMessage reads a message whose members come in any order, and others beside them.
+func parseAnyMessage(raw []byte) (m wireMessage, err error) {
 	if !json.Valid(raw) {
 		return m, excerpted("a message is no JSON", raw)
 	}
@@ -45,11 +51,6 @@ func parseMessage(raw []byte) (m wireMessage, err error) {
 		return m, excerpted("a message lacks a global_id, message_id or channel that can be read", raw)
 	}
 	return m, nil
-}
-
-func wireID(value []byte) (int64, bool) {
-	n, err := strconv.ParseInt(string(value), 10, 64)
-	return n, err == nil && n >= -1
 }
 
 func wireText(value []byte) ([]byte, bool) {

@@ -17,8 +17,7 @@ type experiment struct {
 	prepare func(ctx context.Context, tb testing.TB, size scale) (run, error)
 }
 
-// A run returns one pair for each figure.
-type run func(ctx context.Context) ([]measure.Pair, error)
+type run = measure.Run
 
 // scale says how much is done in one run.
 type scale struct {
@@ -34,7 +33,7 @@ var (
 	quick = scale{runs: 1, slice: time.Millisecond, turns: 1, timed: 5, entries: 10_000}
 )
 
-// measure carries out an experiment. The first run does not count.
+// measure carries out an experiment.
 func (e experiment) measure(ctx context.Context, tb testing.TB, size scale) ([]measure.Result, error) {
 	tb.Helper()
 	run, err := e.prepare(ctx, tb, size)
@@ -43,22 +42,6 @@ func (e experiment) measure(ctx context.Context, tb testing.TB, size scale) ([]m
 	}
 	if e.once {
 		size.runs = 1
-	} else if _, err := run(ctx); err != nil {
-		return nil, err
 	}
-	pairs := make([][]measure.Pair, len(e.figures))
-	for range size.runs {
-		measured, err := run(ctx)
-		if err != nil {
-			return nil, err
-		}
-		for f, p := range measured {
-			pairs[f] = append(pairs[f], p)
-		}
-	}
-	results := make([]measure.Result, len(e.figures))
-	for f, figure := range e.figures {
-		results[f] = figure.Result("cache", pairs[f])
-	}
-	return results, nil
+	return measure.Repeat(ctx, "cache", e.figures, size.runs, run)
 }
