@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"github.com/messagebus-go/messagebus/bus"
 	"github.com/messagebus-go/messagebus/bus/driver"
 	"github.com/messagebus-go/messagebus/bus/membus"
+	"github.com/messagebus-go/messagebus/cmd/messagebus/internal/doctor"
 )
 
 // storeKind is one kind of store, by the scheme of its URL.
@@ -16,17 +18,19 @@ type storeKind struct {
 	form   string // how its URLs begin, for people
 	shared bool   // whether another process can reach it
 	open   func(rawURL string) (driver.Backend, error)
+	// inspect looks at the store without changing it; nil: there is nothing to look at.
+	inspect func(ctx context.Context, rawURL string) (*doctor.Report, error)
 }
 
 // stores has every kind of store. This is the one place to add another.
 var stores = map[string]storeKind{
-	"memory":         {"memory:", false, openMemory},
-	"redis":          {"redis://", true, openRedis(redisForm)},
-	"rediss":         {"rediss://", true, openRedis(redissForm)},
-	"unix":           {"unix://", true, openRedis(unixForm)},
-	"redis-sentinel": {"redis-sentinel://", true, openSentinel},
-	"postgres":       {"postgres://", true, openPostgres},
-	"postgresql":     {"postgresql://", true, openPostgres},
+	"memory":         {"memory:", false, openMemory, nil},
+	"redis":          onRedis("redis://", redisClient(redisForm)),
+	"rediss":         onRedis("rediss://", redisClient(redissForm)),
+	"unix":           onRedis("unix://", redisClient(unixForm)),
+	"redis-sentinel": onRedis("redis-sentinel://", sentinelClient),
+	"postgres":       {"postgres://", true, openPostgres, inspectPostgres},
+	"postgresql":     {"postgresql://", true, openPostgres, inspectPostgres},
 }
 
 const (

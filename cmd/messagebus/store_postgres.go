@@ -10,18 +10,15 @@ import (
 
 	"github.com/messagebus-go/messagebus/bus/driver"
 	"github.com/messagebus-go/messagebus/bus/pgbus"
+	"github.com/messagebus-go/messagebus/cmd/messagebus/internal/doctor"
 )
 
 const postgresForm = "postgres://[USER[:PASSWORD]@]HOST[:PORT]/DATABASE[?pubsub_db=N&sslmode=…]"
 
 func openPostgres(rawURL string) (driver.Backend, error) {
-	rawURL, db, err := takeParameter(rawURL, pubSubDB)
+	config, db, err := postgresConfig(rawURL)
 	if err != nil {
-		return nil, badURL(postgresForm)
-	}
-	config, err := pgxpool.ParseConfig(rawURL)
-	if err != nil {
-		return nil, badURL(postgresForm) // the cause may hold a part of the password
+		return nil, err
 	}
 	pool, err := pgxpool.NewWithConfig(context.Background(), config) // connects when it is used
 	if err != nil {
@@ -33,6 +30,27 @@ func openPostgres(rawURL string) (driver.Backend, error) {
 		return nil, asUsage(err)
 	}
 	return owned{backend, closer(pool.Close)}, nil
+}
+
+func inspectPostgres(ctx context.Context, rawURL string) (*doctor.Report, error) {
+	config, db, err := postgresConfig(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	return doctor.Postgres(ctx, config.ConnConfig, shownURL(rawURL), db)
+}
+
+// postgresConfig reads a URL, and the gem's db setting off it.
+func postgresConfig(rawURL string) (config *pgxpool.Config, db string, err error) {
+	rawURL, db, err = takeParameter(rawURL, pubSubDB)
+	if err != nil {
+		return nil, "", badURL(postgresForm)
+	}
+	config, err = pgxpool.ParseConfig(rawURL)
+	if err != nil {
+		return nil, "", badURL(postgresForm) // the cause may hold a part of the password
+	}
+	return config, db, nil
 }
 
 // closer makes a Close that cannot fail an io.Closer.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/url"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/messagebus-go/messagebus/bus/driver"
 	"github.com/messagebus-go/messagebus/bus/redisbus"
+	"github.com/messagebus-go/messagebus/cmd/messagebus/internal/doctor"
 )
 
 // How the URLs look, for people. pubsub_db is the gem's own db setting.
@@ -23,31 +25,61 @@ const (
 
 const pubSubDB = "pubsub_db"
 
-// openRedis opens what go-redis has a URL for: redis:, rediss: and unix:.
-func openRedis(form string) func(string) (driver.Backend, error) {
-	return func(rawURL string) (driver.Backend, error) {
-		rawURL, db, err := takeParameter(rawURL, pubSubDB)
-		if err != nil {
-			return nil, badURL(form)
-		}
-		options, err := redis.ParseURL(rawURL)
-		if err != nil {
-			return nil, badURL(form) // the cause may hold a part of the password
-		}
-		return onRedis(redis.NewClient(options), db)
+// A redisOpener makes a client, which connects when it is used, and reads the gem's db
+// setting off a URL.
+type redisOpener func(rawURL string) (client *redis.Client, db string, err error)
+
+// onRedis is the kind of store that open reaches.
+func onRedis(form string, open redisOpener) storeKind {
+	return storeKind{
+		form: form, shared: true,
+		open: func(rawURL string) (driver.Backend, error) {
+			client, db, err := open(rawURL)
+			if err != nil {
+				return nil, err
+			}
+			backend, err := redisbus.New(client, &redisbus.Options{PubSubDB: db})
+			if err != nil {
+				return nil, errors.Join(err, client.Close())
+			}
+			return owned{backend, client}, nil
+		},
+		inspect: func(ctx context.Context, rawURL string) (*doctor.Report, error) {
+			client, db, err := open(rawURL)
+			if err != nil {
+				return nil, err
+			}
+			report, err := doctor.Redis(ctx, client, shownURL(rawURL), db)
+			return report, errors.Join(err, client.Close())
+		},
 	}
 }
 
-func openSentinel(rawURL string) (driver.Backend, error) {
+// redisClient takes what go-redis has a URL for: redis:, rediss: and unix:.
+func redisClient(form string) redisOpener {
+	return func(rawURL string) (*redis.Client, string, error) {
+		rawURL, db, err := takeParameter(rawURL, pubSubDB)
+		if err != nil {
+			return nil, "", badURL(form)
+		}
+		options, err := redis.ParseURL(rawURL)
+		if err != nil {
+			return nil, "", badURL(form) // the cause may hold a part of the password
+		}
+		return redis.NewClient(options), db, nil
+	}
+}
+
+func sentinelClient(rawURL string) (*redis.Client, string, error) {
 	rawURL, db, err := takeParameter(rawURL, pubSubDB)
 	if err != nil {
-		return nil, badURL(sentinelForm)
+		return nil, "", badURL(sentinelForm)
 	}
 	options, err := sentinelOptions(rawURL)
 	if err != nil {
-		return nil, badURL(sentinelForm)
+		return nil, "", badURL(sentinelForm)
 	}
-	return onRedis(redis.NewFailoverClient(options), db)
+	return redis.NewFailoverClient(options), db, nil
 }
 
 var errForm = errors.New("another form")
@@ -86,14 +118,6 @@ func sentinelOptions(rawURL string) (*redis.FailoverOptions, error) {
 		return nil, errForm
 	}
 	return options, nil
-}
-
-func onRedis(client *redis.Client, db string) (driver.Backend, error) {
-	backend, err := redisbus.New(client, &redisbus.Options{PubSubDB: db})
-	if err != nil {
-		return nil, errors.Join(err, client.Close())
-	}
-	return owned{backend, client}, nil
 }
 
 // owned is a backend that closes the client it was made with.

@@ -15,7 +15,7 @@ func TestRun_RefusesWrongUsageInOneLine(t *testing.T) {
 		args []string
 		says string
 	}{
-		{[]string{"nosuch"}, `there is no command "nosuch"; there are: backlog, cache, completion, config, demo, help, last-id, man, publish, reset, serve`},
+		{[]string{"nosuch"}, `there is no command "nosuch"; there are: backlog, cache, completion, config, demo, doctor, help, last-id, man, publish, reset, serve`},
 		{[]string{"help", "nosuch"}, `there is no command "nosuch"`},
 		{[]string{"help", "serve", "x"}, `there is no command "x"`},
 		{[]string{"completion", "nosuch"}, `"nosuch"; it is for: bash, fish, powershell, zsh`},
@@ -92,6 +92,9 @@ func TestRun_RefusesWrongUsageInOneLine(t *testing.T) {
 		{[]string{"backlog", "/a"}, "--server URL"},
 		{[]string{"backlog", "/a", "--after", "-1"}, "0 or more"},
 		{[]string{"backlog", "/a", "--after", "1", "--last", "1"}, "exclude each other"},
+		{[]string{"doctor"}, "give the URL of a store that others see"},
+		{[]string{"doctor", "x"}, "doctor takes nothing"},
+		{[]string{"doctor", "--store", "redis://:hunter2@h/x"}, "--store: the URL cannot be read"},
 		{[]string{"last-id"}, "last-id takes one channel or more"},
 		{[]string{"last-id", "/a"}, "--server URL"},
 		{[]string{"cache", "nosuch"}, `there is no command "nosuch"; there are: clear, delete, dump, get, set, watch`},
@@ -160,7 +163,7 @@ func TestRun_FailsWithOneWhereTheWorldIsInTheWay(t *testing.T) {
 func TestHelp_HasAnExampleForEveryCommand(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{
-		"demo", "serve", "publish", "subscribe", "backlog", "last-id", "version", "cache",
+		"demo", "serve", "publish", "subscribe", "backlog", "last-id", "doctor", "version", "cache",
 		"cache watch", "cache get", "cache set", "cache delete", "cache clear", "cache dump",
 		"completion", "completion bash", "completion zsh", "completion fish", "completion powershell",
 	} {
