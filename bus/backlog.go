@@ -148,6 +148,36 @@ func (c *core) openAll(stored []driver.Message, state driver.State) ([]Message, 
 	return messages, errors.Join(failures...)
 }
 
+// Counts returns how many messages are stored on each channel, in one round trip.
+// A store that would have to read them for it is an error, for which
+// errors.Is(err, errors.ErrUnsupported) holds.
+func (b *Bus) Counts(ctx context.Context, channels ...string) (map[string]int, error) {
+	names := make([]string, len(channels))
+	for i, channel := range channels {
+		stored, err := b.storedName(channel)
+		if err != nil {
+			return nil, fmt.Errorf("bus: counts: %w", err)
+		}
+		names[i] = stored
+	}
+	counter, counts := b.backend.(driver.Counter)
+	if !counts {
+		return nil, fmt.Errorf("bus: counts: a %T does not count: %w", b.backend, errors.ErrUnsupported)
+	}
+	if err := b.checkOpen(); err != nil {
+		return nil, fmt.Errorf("bus: counts: %w", err)
+	}
+	found, err := counter.Count(ctx, names)
+	if err != nil {
+		return nil, fmt.Errorf("bus: counts of %d channels: %w", len(channels), err)
+	}
+	all := make(map[string]int, len(channels))
+	for i, channel := range channels {
+		all[channel] = found[i]
+	}
+	return all, nil
+}
+
 // LastID returns the id of the last message of channel as the store knows it;
 // 0: none, or all were trimmed.
 func (b *Bus) LastID(ctx context.Context, channel string) (int64, error) {

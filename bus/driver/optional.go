@@ -8,3 +8,10 @@ type Resetter interface {
 	// again, in a new epoch. It is not atomic; nobody should publish meanwhile.
 	Reset(ctx context.Context) error
 }
+
+// A Counter is a Backend that knows how much it stores without reading it.
+type Counter interface {
+	// Count returns how many messages are stored on each channel, in one round
+	// trip. The result is aligned with channels, which are stored names.
+	Count(ctx context.Context, channels []string) ([]int, error)
+}

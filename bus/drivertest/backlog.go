@@ -3,6 +3,7 @@ package drivertest
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/messagebus-go/messagebus/bus/driver"
 )
@@ -20,6 +21,7 @@ func backlogClaims() map[string]func(*env) {
 		"ManyRangesInOneCall":          backlogMany,
 		"GlobalIsAllChannelsInOrder":   backlogGlobal,
 		"StateIsHowFarTheStoreHasCome": backlogState,
+		"CountIsWhatIsStored":          backlogCount,
 	}
 }
 
@@ -172,5 +174,32 @@ func backlogState(e *env) {
 	}
 	if got := e.read(other).State; got != e.state(other) {
 		e.Errorf("read: state %+v; State: %+v", got, e.state(other))
+	}
+}
+
+// backlogCount is for a store that is a driver.Counter.
+func backlogCount(e *env) {
+	counter, counts := e.peer.(driver.Counter)
+	if !counts {
+		return
+	}
+	a, b, none := e.channel("a"), e.channel("b"), e.channel("none")
+	check := func(when string, want ...int) {
+		e.Helper()
+		got, err := counter.Count(e.ctx, []string{a, none, b})
+		if err != nil || !slices.Equal(got, want) {
+			e.Errorf("%s: counted are %v, %v; want %v", when, got, err, want)
+		}
+	}
+	check("before the first message", 0, 0, 0)
+	e.publishN(a, 5, roomy())
+	e.publishN(b, 2, roomy())
+	check("after 5 and 2 messages", 5, 0, 2)
+	limits := roomy()
+	limits.MaxSize = 3
+	e.publishN(a, 1, limits)
+	check("after a trim", 3, 0, 2)
+	if got, err := counter.Count(e.ctx, nil); err != nil || len(got) != 0 {
+		e.Errorf("of no channels: %v, %v", got, err)
 	}
 }

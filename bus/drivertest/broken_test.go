@@ -31,6 +31,7 @@ type breakage struct {
 	state   func(driver.State) driver.State
 	listen  func(b *membus.Backend) (driver.Stream, error)
 	close   func(b *membus.Backend) error
+	count   func(counts []int) []int
 
 	interrupt, wipe func(*membus.Faults)
 	ignoreContext   bool
@@ -101,6 +102,14 @@ func (p brokenPeer) Listen(ctx context.Context) (driver.Stream, error) {
 		return p.how.listen(p.Backend)
 	}
 	return p.Backend.Listen(ctx)
+}
+
+func (p brokenPeer) Count(ctx context.Context, channels []string) ([]int, error) {
+	counts, err := p.Backend.Count(ctx, channels)
+	if p.how.count != nil {
+		counts = p.how.count(counts)
+	}
+	return counts, err
 }
 
 func (p brokenPeer) Close() error {
@@ -470,6 +479,36 @@ func brokenReads() map[string]brokenStore {
 				}
 			}),
 			"backlog/LastIDIsTheChannelsOwn", "last id 5, want 3",
+		},
+		"what is trimmed is still counted": {
+			func() breakage {
+				most := map[int]int{}
+				return breakage{count: func(counts []int) []int {
+					for i := range counts {
+						most[i] = max(most[i], counts[i])
+						counts[i] = most[i]
+					}
+					return counts
+				}}
+			},
+			"backlog/CountIsWhatIsStored", "after a trim: counted are",
+		},
+		"counts are reversed": {
+			func() breakage {
+				return breakage{count: func(counts []int) []int {
+					slices.Reverse(counts)
+					return counts
+				}}
+			},
+			"backlog/CountIsWhatIsStored", "after 5 and 2 messages: counted are",
+		},
+		"empty channels are not counted": {
+			func() breakage {
+				return breakage{count: func(counts []int) []int {
+					return slices.DeleteFunc(counts, func(n int) bool { return n == 0 })
+				}}
+			},
+			"backlog/CountIsWhatIsStored", "before the first message: counted are",
 		},
 		"pages are reversed": {
 			onSnapshot(func(s *driver.Snapshot, _ []driver.Range) { slices.Reverse(s.Pages) }),

@@ -23,14 +23,18 @@ type Options struct {
 	FeedBytes    int
 }
 
-// A Backend is one peer on a store in memory. It implements driver.Backend;
+// A Backend is one peer on a store in memory. It implements driver.Backend and
+// driver.Counter;
 // all its methods are safe for concurrent use.
 type Backend struct {
 	store  *store
 	closed bool // guarded by store.mu
 }
 
-var _ driver.Backend = (*Backend)(nil)
+var (
+	_ driver.Backend = (*Backend)(nil)
+	_ driver.Counter = (*Backend)(nil)
+)
 
 // New makes an empty store and returns the first peer on it. Options may be nil.
 func New(opts *Options) (*Backend, error) {
@@ -159,4 +163,14 @@ func (b *Backend) begin(ctx context.Context) (unlock func(), err error) {
 	}
 	b.store.mu.Unlock()
 	return nil, err
+}
+
+// Count implements driver.Counter.
+func (b *Backend) Count(ctx context.Context, channels []string) ([]int, error) {
+	unlock, err := b.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	return b.store.count(channels), nil
 }

@@ -43,6 +43,28 @@ func (b *Backend) Read(ctx context.Context, ranges []driver.Range) (driver.Snaps
 	return snapshot, err
 }
 
+// countSQL counts by the index of channels and ids.
+const countSQL = `SELECT (SELECT count(*) FROM message_bus AS m WHERE m.channel = asked.channel)
+FROM unnest((SELECT $1::text[])) WITH ORDINALITY AS asked (channel, number) ORDER BY number`
+
+// Count implements driver.Counter.
+func (b *Backend) Count(ctx context.Context, channels []string) ([]int, error) {
+	if err := b.begin(ctx); err != nil {
+		return nil, err
+	}
+	rows, err := b.pool.Query(ctx, countSQL, channels)
+	if err == nil {
+		var counts []int
+		if counts, err = pgx.CollectRows(rows, pgx.RowTo[int]); err == nil {
+			return counts, nil
+		}
+	}
+	if isCode(err, undefinedTable) { // which is created with the first message
+		return make([]int, len(channels)), nil
+	}
+	return nil, err
+}
+
 func pageArguments(ranges []driver.Range) []any {
 	channels := make([]string, len(ranges))
 	after, newest, most := make([]int64, len(ranges)), make([]int64, len(ranges)), make([]int64, len(ranges))

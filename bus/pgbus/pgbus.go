@@ -57,6 +57,7 @@ type Backend struct {
 var (
 	_ driver.Backend  = (*Backend)(nil)
 	_ driver.Resetter = (*Backend)(nil)
+	_ driver.Counter  = (*Backend)(nil)
 )
 
 // New returns a peer that works with pool, which stays the caller's to close,

@@ -177,3 +177,25 @@ func inOrder(messages []driver.Message, before int64, state driver.State) []driv
 	slices.SortStableFunc(messages, func(a, b driver.Message) int { return cmp.Compare(a.GlobalID, b.GlobalID) })
 	return messages
 }
+
+// Count implements driver.Counter. The counts are not of one moment.
+func (b *Backend) Count(ctx context.Context, channels []string) ([]int, error) {
+	channels = slices.Clone(channels) // the request may outlive the call
+	counts := make([]int, len(channels))
+	err := b.ask(ctx, func(s server) error {
+		pipe := s.Pipeline()
+		answers := make([]*redis.IntCmd, len(channels))
+		for i, channel := range channels {
+			answers[i] = pipe.ZCard(ctx, b.names.backlog+channel)
+		}
+		_, err := pipe.Exec(ctx)
+		for i, answer := range answers {
+			counts[i] = int(answer.Val())
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return counts, nil
+}

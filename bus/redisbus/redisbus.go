@@ -59,6 +59,7 @@ type Backend struct {
 var (
 	_ driver.Backend  = (*Backend)(nil)
 	_ driver.Resetter = (*Backend)(nil)
+	_ driver.Counter  = (*Backend)(nil)
 )
 
 // A server is a client of one Redis server, or of whichever is the master of a
