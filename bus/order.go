@@ -109,6 +109,9 @@ func (l *listener) next(ctx context.Context, stream driver.Stream) (driver.Messa
 func (l *listener) arrange(ctx context.Context, m driver.Message) error {
 	at := l.progress()
 	switch {
+	case m.GlobalID == at.seen+1 && len(l.order.held) == 0: // nothing is missing
+		l.handOn(m)
+		return nil
 	case m.GlobalID > at.seen:
 		l.order.add(m, time.Now())
 		l.hear(m.GlobalID)

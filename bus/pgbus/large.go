@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
@@ -16,36 +17,56 @@ import (
 // (message_bus 4.5.2, lib/message_bus/backends/base.rb).
 const endOfSubscription = "$$UNSUBSCRIBE"
 
-// notices are those that the connection received and Next has not returned yet,
+// notices are those that the connection received and Next has not opened yet,
 // oldest first.
 type notices struct{ list []*pgconn.Notification }
 
 func (n *notices) put(_ *pgconn.PgConn, notice *pgconn.Notification) { n.list = append(n.list, notice) }
 
-func (n *notices) first() *pgconn.Notification {
-	if len(n.list) == 0 {
-		return nil
-	}
-	return n.list[0]
-}
-
 func (n *notices) len() int { return len(n.list) }
 
-func (n *notices) drop() {
-	n.list[0] = nil
-	n.list = n.list[1:]
+// drop forgets the first so many.
+func (n *notices) drop(count int) { n.list = slices.Delete(n.list, 0, count) }
+
+// messages are those that Next has opened and not returned yet, oldest first.
+type messages struct {
+	list []driver.Message
+	head int // list[:head] were taken
 }
 
-// open turns a notice into a message; some are none.
-func (s *stream) open(ctx context.Context, n *pgconn.Notification) (m driver.Message, ok bool, err error) {
-	switch {
-	case n.Channel == s.backend.largeNotices:
-		m, err = s.fetch(ctx, n.Payload)
-		return m, err == nil, err
-	case n.Channel != s.backend.notices || n.Payload == endOfSubscription:
-		return driver.Message{}, false, nil
+func (m *messages) put(message driver.Message) { m.list = append(m.list, message) }
+
+func (m *messages) take() (message driver.Message, ok bool) {
+	if m.head == len(m.list) {
+		return driver.Message{}, false
 	}
-	return decode(n.Payload), true, nil
+	message, m.list[m.head] = m.list[m.head], driver.Message{}
+	if m.head++; m.head == len(m.list) {
+		m.list, m.head = m.list[:0], 0
+	}
+	return message, true
+}
+
+// open turns the notices that wait into messages; some are none. It ends after
+// one whose message must be fetched: others may want a turn.
+func (s *stream) open(ctx context.Context) error {
+	for i, n := range s.waiting.list {
+		switch {
+		case n.Channel == s.backend.largeNotices:
+			s.waiting.drop(i)
+			m, err := s.fetch(ctx, n.Payload)
+			if err != nil {
+				return err
+			}
+			s.waiting.drop(1)
+			s.opened.put(m)
+			return nil
+		case n.Channel == s.backend.notices && n.Payload != endOfSubscription:
+			s.opened.put(decode(n.Payload))
+		}
+	}
+	s.waiting.drop(s.waiting.len())
+	return nil
 }
 
 // decode reads an encoded message. What is none, as that of a Ruby peer whose

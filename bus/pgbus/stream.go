@@ -21,6 +21,7 @@ type stream struct {
 	backend *Backend
 	conn    *pgx.Conn     // of whose turn it is
 	waiting *notices      // likewise
+	opened  messages      // Next's own
 	turn    chan struct{} // holds a token while it is somebody's turn
 	ended   chan struct{} // closed with err set
 
@@ -123,33 +124,39 @@ func (s *stream) listen(ctx context.Context) error {
 // Next implements driver.Stream.
 func (s *stream) Next(ctx context.Context) (driver.Message, error) {
 	for {
-		m, ok, err := s.advance(ctx)
-		if ok || err != nil {
-			return m, err
+		if err := s.over(ctx); err != nil {
+			return driver.Message{}, err
+		}
+		if m, ok := s.opened.take(); ok {
+			return m, nil
+		}
+		if err := s.advance(ctx); err != nil {
+			return driver.Message{}, err
 		}
 	}
 }
 
-// advance takes a turn, which brings a message, or a notice that is none, or
-// was interrupted.
-func (s *stream) advance(ctx context.Context) (m driver.Message, ok bool, err error) {
+// over returns why Next must not go on.
+func (s *stream) over(ctx context.Context) error {
+	if err := s.reason(); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// advance takes a turn, which brings messages, or a notice that is none, or was
+// interrupted.
+func (s *stream) advance(ctx context.Context) error {
 	if err := s.take(ctx); err != nil {
-		return driver.Message{}, false, err
+		return err
 	}
 	defer s.give()
-	n := s.waiting.first()
-	if n == nil {
-		err = s.wait(ctx)
-		n = s.waiting.first()
+	if s.waiting.len() == 0 {
+		if err := s.wait(ctx); err != nil {
+			return err
+		}
 	}
-	if n == nil || err != nil {
-		return driver.Message{}, false, err
-	}
-	m, ok, err = s.open(ctx, n)
-	if err == nil {
-		s.waiting.drop()
-	}
-	return m, ok, err
+	return s.open(ctx)
 }
 
 // wait waits until there is a notice, ctx ends, or somebody else wants a turn,
@@ -167,7 +174,7 @@ func (s *stream) wait(ctx context.Context) error {
 		return s.reason()
 	case s.conn.IsClosed():
 		return s.end(err)
-	case s.waiting.first() == nil:
+	case s.waiting.len() == 0:
 		return ctx.Err()
 	}
 	return nil
@@ -221,10 +228,7 @@ func (s *stream) idle(begin bool) bool {
 
 // take takes a turn. Those who want it get it before Next does again.
 func (s *stream) take(ctx context.Context) error {
-	if err := s.reason(); err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
+	if err := s.over(ctx); err != nil {
 		return err
 	}
 	select {
