@@ -172,7 +172,7 @@ func (g *SentinelGroup) AwaitMaster(not *RedisServer) *RedisServer {
 		return err
 	})
 	if err != nil {
-		g.tb.Errorf("stores: wait for another master: %v", err)
+		g.tb.Fatalf("stores: wait for another master: %v", err)
 	}
 	return master
 }
