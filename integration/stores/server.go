@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// patience is how long a server may take to start or to end.
-const patience = 30 * time.Second
+// patience is how long a server may take to start or to end, on a machine that has much
+// else to do. One that has ended is not waited for.
+const patience = 2 * time.Minute
 
 // server has what every kind of server can do. It ends with its test.
 type server struct {
