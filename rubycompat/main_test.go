@@ -8,11 +8,17 @@ import (
 	"github.com/messagebus-go/messagebus/integration/stores"
 )
 
-// TestMain reports what was replayed as well.
-func TestMain(m *testing.M) { leakcheck.Main(m, reportAll, stores.Close) }
+// TestMain reports what was replayed, and the matrix, as well.
+func TestMain(m *testing.M) {
+	if order := os.Getenv(publisherVariable); order != "" {
+		publisherMain(order)
+		return
+	}
+	leakcheck.Main(m, reportAll, stores.Close)
+}
 
 func reportAll() error {
 	report(os.Stdout)
-	reportNotRun(os.Stdout)
-	return nil
+	reportWithoutGem(os.Stdout)
+	return reportMatrix(os.Stdout)
 }

@@ -88,7 +88,7 @@ func Start(ctx context.Context, program string, configuration any) (*Peer, error
 	if err != nil {
 		return nil, fmt.Errorf("rubycompat: start %s: %w", program, err)
 	}
-	text, err := fs.ReadFile(programs, "ruby/"+program)
+	text, err := source(program)
 	if err != nil {
 		return nil, fmt.Errorf("rubycompat: start %s: %w", program, err)
 	}
@@ -96,7 +96,7 @@ func Start(ctx context.Context, program string, configuration any) (*Peer, error
 		stderr: &tail{}, ended: make(chan struct{}),
 		waiting: make(map[int]chan reply), messages: make(map[string][]json.RawMessage), news: make(chan struct{}),
 	}
-	command := exec.Command("ruby", "-W0", "-e", string(text), string(argument)) //nolint:gosec,noctx // a program of our own, which outlives ctx
+	command := exec.Command("ruby", "-W0", "-e", text, string(argument)) //nolint:gosec,noctx // a program of our own, which outlives ctx
 	command.Env = append(os.Environ(), "LANG=C.UTF-8")
 	command.Stderr = p.stderr
 	command.SysProcAttr = endsWithParent()
@@ -104,6 +104,16 @@ func Start(ctx context.Context, program string, configuration any) (*Peer, error
 		return nil, fmt.Errorf("rubycompat: start %s: %w", program, err)
 	}
 	return p, nil
+}
+
+// source is a program behind what all of them share.
+func source(program string) (string, error) {
+	commands, err := fs.ReadFile(programs, "ruby/commands.rb")
+	if err != nil {
+		return "", err
+	}
+	text, err := fs.ReadFile(programs, "ruby/"+program)
+	return string(commands) + string(text), err
 }
 
 func (p *Peer) run(ctx context.Context, command *exec.Cmd) error {

@@ -1,53 +1,18 @@
-# frozen_string_literal: true
+# A process with a bus of the gem: publisher, subscriber and distributed cache.
 
-# A Ruby process with a bus of the gem, for a test to command.
-#
-# The first argument is the JSON of the bus's configuration. Then each line of the
-# standard input is a request, {"id":…,"op":…,"args":[…],"named":{…}}, and is answered
-# by a line {"id":…,"returns":…} or {"id":…,"error":{"class":…,"message":…}}. What a
-# subscriber gets is a line {"subscriber":…,"message":{…}}. The process ends with its
-# input.
-
-$LOAD_PATH.unshift(ENV["MESSAGE_BUS_LIB"]) if ENV["MESSAGE_BUS_LIB"]
-
-require "json"
-require "logger"
-require "set"
-require "message_bus"
 require "message_bus/distributed_cache"
 
-class Commands
+class Store < Commands
   def initialize(configuration)
-    @bus = MessageBus::Instance.new
-    configuration[:backend] = configuration[:backend].to_sym
-    @bus.configure(configuration.merge(logger: Logger.new($stderr)))
-    @output = Mutex.new
-  end
+    site = configuration.delete(:site)
+    @bus = open_bus(configuration)
+    return unless site
 
-  def run(input)
-    say(ready: true)
-    input.each_line { |line| answer(JSON.parse(line)) }
-  ensure
-    # Not destroy, which would end everybody's subscriptions.
-    exit!(0)
+    @bus.site_id_lookup { site }
+    MessageBus.site_id_lookup { site } # by which a distributed cache knows its own
   end
 
   private
-
-  def answer(request)
-    named = (request["named"] || {}).transform_keys(&:to_sym)
-    say(id: request["id"], returns: public_send(request["op"], *request["args"], **named))
-  rescue StandardError => e
-    say(id: request["id"], error: { class: e.class.name, message: e.message })
-  end
-
-  def say(line)
-    text = JSON.generate(line)
-    @output.synchronize do
-      $stdout.puts(text)
-      $stdout.flush
-    end
-  end
 
   def describe(message)
     {
@@ -56,15 +21,16 @@ class Commands
     }
   end
 
+  def hear(subscriber, message)
+    say(subscriber: subscriber, message: describe(message))
+    @seen[subscriber] = true if @watched&.key?(subscriber) && message.data.start_with?(@watched[subscriber])
+  end
+
   def options(named)
     named.empty? ? nil : named
   end
 
   public
-
-  def version
-    MessageBus::VERSION
-  end
 
   def publish(channel, data, **named)
     @bus.publish(channel, data, options(named))
@@ -73,6 +39,46 @@ class Commands
   # Publishes 1, 2, … with a label in front; returns the ids.
   def publish_many(channel, label, count, **named)
     (1..count).map { |n| @bus.publish(channel, "#{label} #{n}", options(named)) }
+  end
+
+  # The same on several channels by turns.
+  def publish_around(channels, label, count)
+    count.times { |n| @bus.publish(channels[n % channels.length], "#{label}: #{n}") }
+    nil
+  end
+
+  # Goes on publishing, whatever is raised, until it is stopped. Then the ids are returned.
+  def keep_publishing(channel, label)
+    @ids, @publishing = [], true
+    @publisher = Thread.new do
+      (1..).each do |n|
+        break unless @publishing
+
+        begin
+          id = @bus.publish(channel, "#{label} #{n}")
+          @ids << id if id
+        rescue StandardError => e
+          $stderr.puts("publish: #{e.class}: #{e.message}")
+        end
+        sleep 0.005
+      end
+    end
+    nil
+  end
+
+  def published
+    @ids.length
+  end
+
+  def stop_publishing
+    @publishing = false
+    @publisher.join
+    @ids
+  end
+
+  # Stores and announces data as they are, whatever they are.
+  def publish_stored(channel, data)
+    @bus.backend_instance.publish(channel, data)
   end
 
   def backlog(channel, last_id = nil, site_id = nil)
@@ -87,13 +93,36 @@ class Commands
     @bus.last_id(channel, site_id)
   end
 
+  def last_message(channel)
+    found = @bus.last_message(channel)
+    found && describe(found)
+  end
+
   def last_ids(*channels, **named)
     @bus.last_ids(*channels, **named)
   end
 
   # Subscribes, and returns when what is published from then on is heard.
   def subscribe(subscriber, channel = nil, last_id = -1)
-    @bus.subscribe(channel, last_id) { |m| say(subscriber: subscriber, message: describe(m)) }
+    @bus.subscribe(channel, last_id) { |m| hear(subscriber, m) }
+    sleep 0.005 until @bus.backend_instance.subscribed
+    nil
+  end
+
+  # Looks from now on whether a subscriber gets data that begin so.
+  def watch(subscriber, beginning)
+    @seen = {}
+    @watched = { subscriber => beginning }
+    nil
+  end
+
+  def seen(subscriber)
+    @seen.key?(subscriber)
+  end
+
+  # The same for the channel of the bus's own site.
+  def subscribe_site(subscriber, channel, last_id = -1)
+    @bus.local_subscribe(channel, last_id) { |m| hear(subscriber, m) }
     sleep 0.005 until @bus.backend_instance.subscribed
     nil
   end
@@ -144,9 +173,23 @@ class Commands
     nil
   end
 
-  def cache_hash
-    @cache.hash.to_a
+  def cache_has(key)
+    @cache.hash.key?(key)
+  end
+
+  # Whether the value is what the text evaluates to, with the types of all that is in it.
+  def cache_is(key, text)
+    eval(text).eql?(@cache[key])
+  end
+
+  def cache_hash(site_id = nil)
+    @cache.hash(site_id).to_a
+  end
+
+  def evaluate(text)
+    eval(text)
+    nil
   end
 end
 
-Commands.new(JSON.parse(ARGV.fetch(0), symbolize_names: true)).run($stdin)
+Store.run
