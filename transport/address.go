@@ -18,7 +18,7 @@ type holder struct {
 // negative: any number.
 func (h *Handler) holderOf(r *http.Request, id *Identity) (holder, int) {
 	if !id.UserID.IsZero() {
-		return holder{client: clientKey{site: id.Site, user: id.UserID.User()}}, h.options.Limits.MaxHeldPerUser
+		return holder{client: id.key("")}, h.options.Limits.MaxHeldPerUser
 	}
 	from, ok := h.networkOf(r)
 	if !ok {
@@ -56,15 +56,26 @@ func (h *Handler) addressOf(r *http.Request) (netip.Addr, bool) {
 	}
 	chain := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for _, text := range slices.Backward(chain) {
-		next, err := netip.ParseAddr(strings.TrimSpace(text))
-		if err != nil {
+		next, known := forwardedFor(strings.TrimSpace(text))
+		if !known {
 			return netip.Addr{}, false // a proxy that is trusted and does not say for whom it asks
 		}
-		if addr = next.Unmap().WithZone(""); !h.trusts(addr) {
+		if addr = next; !h.trusts(addr) {
 			return addr, true
 		}
 	}
 	return addr, true
+}
+
+// forwardedFor reads one member of X-Forwarded-For; some proxies write the port too.
+func forwardedFor(text string) (netip.Addr, bool) {
+	addr, err := netip.ParseAddr(text)
+	if err != nil {
+		var withPort netip.AddrPort
+		withPort, err = netip.ParseAddrPort(text)
+		addr = withPort.Addr()
+	}
+	return addr.Unmap().WithZone(""), err == nil
 }
 
 func (h *Handler) trusts(addr netip.Addr) bool {

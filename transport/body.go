@@ -162,10 +162,10 @@ func (all *asksOf) readMember(in *json.Decoder) error {
 	t, _ := in.Token()
 	name, ok := t.(string)
 	if !ok {
-		return badRequest("a channel is a string, not %v", t)
+		return badRequest("a channel is a string, not %.40v", t)
 	}
 	if !in.More() {
-		return badRequest("channel %q has no last id", name)
+		return badRequest("channel %.100q has no last id", name)
 	}
 	switch value, _ := in.Token(); v := value.(type) {
 	case string:
@@ -179,7 +179,7 @@ func (all *asksOf) readMember(in *json.Decoder) error {
 			return all.addText(name, "", true)
 		}
 	}
-	return badRequest("%q has no last id: a number, a string or null", name)
+	return badRequest("%.100q has no last id: a number, a string or null", name)
 }
 
 // wholePart cuts a number off at its point. What is beyond 64 bits stays so.

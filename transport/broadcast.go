@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -20,7 +19,7 @@ func (h *Handler) broadcast(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/html")
-	h.write(context.Background(), w, []byte("sent"))
+	h.write(w, []byte("sent"))
 }
 
 func (h *Handler) publish(w http.ResponseWriter, r *http.Request) error {

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"strings"
 	"sync"
 	"time"
 
@@ -29,6 +30,8 @@ type client struct {
 	conn   conn
 	worker *worker
 	wakeup chan struct{}
+
+	endless bool // its writer knows no deadlines: a write may last for ever
 
 	due, ends time.Duration // when something is to be done, and when the hold ends; guarded by deadlines.mu, as is its slot
 	at        int           // in the heap; -1: not there
@@ -98,19 +101,20 @@ type queued struct {
 
 func (h *Handler) newClient(q *query) *client {
 	c := &client{
-		recipient: recipientOf(q.clientID, q.identity),
+		recipient: recipientOf(strings.Clone(q.clientID), q.identity), // and not the address that it was part of
 		h:         h, holder: q.holder, seq: q.seq, gaps: q.gaps, at: -1,
 	}
 	c.subs = c.subscriptions(q.asks)
 	return c
 }
 
-// subscriptions are made in one piece: most clients keep them as they are.
+// subscriptions are made in one piece: most clients keep them as they are. Their
+// names do not keep the body that they came in.
 func (c *client) subscriptions(asks []ask) []*subscription {
 	all := make([]subscription, len(asks))
 	list := make([]*subscription, len(asks))
 	for i, a := range asks {
-		all[i] = subscription{client: c, channel: a.channel}
+		all[i] = subscription{client: c, channel: strings.Clone(a.channel)}
 		list[i] = &all[i]
 	}
 	return list

@@ -27,12 +27,17 @@ type clients struct {
 // A clientKey tells clients apart: nobody can close another user's request by
 // guessing a client id.
 type clientKey struct {
-	site string
-	user bus.ID
-	id   string
+	site  string
+	sited bool
+	user  bus.ID
+	id    string
 }
 
-func (c *client) key() clientKey { return clientKey{c.identity.Site, c.user, c.clientID} }
+func (id *Identity) key(clientID string) clientKey {
+	return clientKey{site: id.Site, sited: id.sited(), user: id.UserID.User(), id: clientID}
+}
+
+func (c *client) key() clientKey { return c.identity.key(c.clientID) }
 
 func newClients(most int) *clients {
 	return &clients{

@@ -40,10 +40,10 @@ func (a anyConn) writeWithin(b []byte, d time.Duration) error {
 			return err
 		}
 		n, err := a.Write(b[:min(len(b), writeStep)])
-		b = b[n:]
-		if err != nil && (n == 0 || !errors.Is(err, os.ErrDeadlineExceeded)) {
+		if err != nil {
 			return err
 		}
+		b = b[n:]
 	}
 	return a.SetWriteDeadline(time.Time{})
 }

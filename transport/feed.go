@@ -20,7 +20,7 @@ func (f *feed) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := f.follow(ctx)
 		if errors.Is(err, bus.ErrClosed) {
-			f.h.endAll(Stopped)
+			f.h.endAll()
 			return
 		}
 		if ctx.Err() == nil {
@@ -131,9 +131,9 @@ func (f *feed) wakeAll() {
 	}
 }
 
-// endAll answers everybody who is held.
-func (h *Handler) endAll(why Reason) {
-	for _, c := range h.clients.all() {
-		h.end(c, why)
+// endAll answers everybody who is held, and who is about to be.
+func (h *Handler) endAll() {
+	for _, c := range h.clients.stop() {
+		h.end(c, Stopped)
 	}
 }

@@ -127,7 +127,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rest string) {
 	case err != nil:
 		h.fail(w, r, err)
 	case r.Method == http.MethodOptions:
-		h.answer(context.Background(), w, header, []byte("OK"))
+		h.answer(w, header, []byte("OK"))
 	case h.wantsSocket(r, rest):
 		h.serveSocket(w, r, &query{clientID: id, header: header})
 	default:
@@ -158,7 +158,7 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, q *query) (held 
 		return false, err
 	}
 	h.authorize(r, q)
-	if !h.mayHold(r) {
+	if !h.mayHold(r) || q.events && !flows(w) {
 		return false, nil
 	}
 	var most int
@@ -175,6 +175,9 @@ func (h *Handler) Held() int { return h.clients.held() }
 // in one instant. When ctx is done before, it cuts off those who are left and
 // returns the context's error. Later requests are answered at once, as if none
 // might be held. It does not close the bus. Further calls wait as well.
+//
+// A write that waits for its peer in a writer without deadlines, as middleware may
+// put around that of net/http, cannot be ended: then Shutdown returns before it.
 func (h *Handler) Shutdown(ctx context.Context) error {
 	h.drain(ctx, h.clients.stop())
 	err := h.clients.wait(ctx)

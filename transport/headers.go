@@ -47,7 +47,7 @@ func replaceHeader(w http.ResponseWriter, header http.Header) {
 // framing reports whether a header is ours to set on a held answer.
 func framing(name string) bool {
 	switch strings.ToLower(name) {
-	case "connection", "content-type", "content-length", "transfer-encoding", "x-content-type-options", "x-accel-buffering", "keep-alive", "trailer", "upgrade":
+	case "connection", "content-type", "content-length", "transfer-encoding", "x-content-type-options", "x-accel-buffering", "content-encoding", "keep-alive", "trailer", "upgrade":
 		return true
 	}
 	return false

@@ -13,26 +13,15 @@ func (h *Handler) hold(w http.ResponseWriter, r *http.Request, q *query) {
 	// Registered before the backlog is read: what is published in between is
 	// collected, so that nothing falls between the two.
 	h.table.add(c.subs)
-	held := false
-	defer func() {
-		if !held { // it was answered, failed or panicked
-			h.withdraw(c)
-		}
-	}()
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	defer context.AfterFunc(h.ctx, cancel)() // a Shutdown that cannot wait any longer
-	pages, err := h.readFirst(ctx, q)
+	d, goesOn, err := h.readHeld(r.Context(), c, q)
 	if err != nil {
-		h.failRead(h.ctx, w, r, q, err)
+		h.failRead(w, r, q, err)
 		return
 	}
-	d := h.firstDigest(q, pages, &c.recipient)
-	if !d.empty() && !q.streams() {
-		h.answer(h.ctx, w, q.header, d.array()) // not longer than Shutdown waits for its place
+	if !goesOn {
+		h.answer(w, q.header, d.array())
 		return
 	}
-	held = true
 	if nc, _, err := http.NewResponseController(w).Hijack(); err == nil {
 		c.conn, c.worker = h.newConn(nc), h.nextWorker()
 		h.begin(c, q, d)
@@ -41,10 +30,24 @@ func (h *Handler) hold(w http.ResponseWriter, r *http.Request, q *query) {
 	h.stream(w, r, c, q, d)
 }
 
-// withdraw gives up a client that is not held after all.
-func (h *Handler) withdraw(c *client) {
-	h.table.remove(c.subs)
-	h.clients.release(c.holder)
+// readHeld reads what a client that has a place gets first. Unless it goes on, it
+// has been given up.
+func (h *Handler) readHeld(ctx context.Context, c *client, q *query) (d *digest, goesOn bool, err error) {
+	defer func() {
+		if !goesOn { // or the store has panicked
+			h.table.remove(c.subs)
+			h.clients.release(c.holder)
+		}
+	}()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(h.ctx, cancel)() // a Shutdown that cannot wait any longer
+	pages, err := h.readFirst(ctx, q)
+	if err != nil {
+		return nil, false, err
+	}
+	d = h.firstDigest(q, pages, &c.recipient)
+	return d, d.empty() || q.streams(), nil
 }
 
 // begin makes c a held client. Of the requests that would be held under one
@@ -196,6 +199,9 @@ func (h *Handler) cut(c *client, why Reason) {
 	}
 	if c.conn == nil {
 		c.wake() // its goroutine finds it over
+		if c.endless {
+			h.clients.closed(c) // nobody can end its write: Shutdown does not wait for it
+		}
 		return
 	}
 	c.conn.abort()

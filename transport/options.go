@@ -129,8 +129,8 @@ type LimitOptions struct {
 	// longer is answered 408. Default 15 s.
 	ReadTimeout time.Duration
 
-	// WriteTimeout is how long a write to a client may make no progress
-	// before the client is cut off. Default 10 s.
+	// WriteTimeout is how long a client may take for 16 KiB, or for less where
+	// there is no more, before it is cut off. Default 10 s.
 	WriteTimeout time.Duration
 }
 
@@ -235,14 +235,23 @@ func normalisePath(path string) string {
 }
 
 // prefixesOf returns the paths below which requests are ours: as the base was
-// written, and as browsers send it.
+// written, as browsers send it, and as proxies that escape in lower case do. Any
+// other spelling might pass a proxy's rules for these paths.
 func prefixesOf(base string) []string {
 	const last = "message-bus/"
 	prefixes := []string{base + last}
 	if escaped := (&url.URL{Path: base}).EscapedPath(); escaped != base {
-		prefixes = append(prefixes, escaped+last)
+		prefixes = append(prefixes, escaped+last, lowerEscapes(escaped)+last)
 	}
 	return prefixes
+}
+
+func lowerEscapes(path string) string {
+	parts := strings.Split(path, "%")
+	for i := 1; i < len(parts); i++ {
+		parts[i] = strings.ToLower(parts[i][:2]) + parts[i][2:]
+	}
+	return strings.Join(parts, "%")
 }
 
 // An Identity is who sends a request, as Options.Identify tells.
@@ -251,7 +260,7 @@ type Identity struct {
 	// those whose id is equal: 7 and "7" are two users.
 	UserID bus.ID
 
-	GroupIDs []bus.ID
+	GroupIDs []bus.ID // they must not be changed afterwards
 
 	// Site is the site that the client belongs to; empty: none, unless Sited.
 	// Its channels are those of the site, and the ones below /global/.

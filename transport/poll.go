@@ -5,57 +5,54 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"time"
 )
 
 // poll answers a query at once with what there is.
 func (h *Handler) poll(w http.ResponseWriter, r *http.Request, q *query) {
 	pages, err := h.readFirst(r.Context(), q)
 	if err != nil {
-		h.failRead(context.Background(), w, r, q, err)
+		h.failRead(w, r, q, err)
 		return
 	}
 	to := recipientOf(q.clientID, q.identity)
-	h.answerDigest(context.Background(), w, q, h.firstDigest(q, pages, &to))
+	h.answerDigest(w, q, h.firstDigest(q, pages, &to))
 }
 
 // answerDigest answers a query that is not held.
-func (h *Handler) answerDigest(ctx context.Context, w http.ResponseWriter, q *query, d *digest) {
+func (h *Handler) answerDigest(w http.ResponseWriter, q *query, d *digest) {
 	if !q.events {
-		h.answer(ctx, w, q.header, d.array())
+		h.answer(w, q.header, d.array())
 		return
 	}
 	q.header.Set("Content-Type", eventType)
-	h.answer(ctx, w, q.header, events{epoch: q.gaps, retry: later()}.first(d, true))
+	h.answer(w, q.header, events{epoch: q.gaps, retry: later()}.first(d, true))
 }
 
 // failRead answers a query that the store has failed. A page that asks for
 // events gives up for good when it gets any other answer than 200: it is told to
 // come again.
-func (h *Handler) failRead(ctx context.Context, w http.ResponseWriter, r *http.Request, q *query, err error) {
+func (h *Handler) failRead(w http.ResponseWriter, r *http.Request, q *query, err error) {
 	if _, refused := isStatus(err); refused || !q.events || r.Context().Err() != nil {
 		h.fail(w, r, err)
 		return
 	}
 	h.options.Logger.ErrorContext(r.Context(), "request failed", "path", r.URL.Path, "error", err)
-	h.answerDigest(ctx, w, q, &digest{})
+	h.answerDigest(w, q, &digest{})
 }
 
-// answer writes a whole answer until ctx is done. For HEAD net/http leaves the body out.
-func (h *Handler) answer(ctx context.Context, w http.ResponseWriter, header http.Header, body []byte) {
+// answer writes a whole answer. For HEAD net/http leaves the body out.
+func (h *Handler) answer(w http.ResponseWriter, header http.Header, body []byte) {
 	replaceHeader(w, header)
-	h.write(ctx, w, body)
+	h.write(w, body)
 }
 
-// write writes the body of an answer that is whole, until ctx is done.
-func (h *Handler) write(ctx context.Context, w http.ResponseWriter, body []byte) {
+// write writes the body of an answer that is whole.
+func (h *Handler) write(w http.ResponseWriter, body []byte) {
 	out := responseWriter{
-		w: w, control: http.NewResponseController(w), timeout: h.options.Limits.WriteTimeout, given: ctx, whole: true, steps: true,
+		w: w, control: http.NewResponseController(w), timeout: h.options.Limits.WriteTimeout, given: context.Background(), whole: true, steps: true,
 	}
-	stop := out.abortWith(ctx)
 	_ = out.write([][]byte{body}) // the client may have left; there is nobody to tell
-	stop()
-	_ = out.control.SetWriteDeadline(time.Time{}) // or the next request of the connection would have it
+	out.liftDeadline()            // or the next request of the connection would have the deadline
 }
 
 // statusCoder is an error that says how it is to be answered.

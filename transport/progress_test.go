@@ -95,18 +95,16 @@ func TestShutdown_EndsAWriteOfAWrappedWriterThatIsStuck(t *testing.T) {
 	})
 }
 
-// An answer that is given at once to a request that might have been held has a
-// place too.
-func TestShutdown_EndsAnAnswerThatIsStuck(t *testing.T) {
+// A request that might have been held and is answered at once holds no place, and
+// up nobody.
+func TestShutdown_DoesNotWaitForAnAnswerThatIsStuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, slowOptions(1<<20))
 		r.publish("/a", strings.Repeat("x", longPart))
 		r.poll("me", "/a=0", "Dont-Chunk: 1") // and reads nothing
 		synctest.Wait()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
 		start := time.Now()
-		if err := r.handler.Shutdown(ctx); err == nil || time.Since(start) > time.Second {
+		if err := r.handler.Shutdown(t.Context()); err != nil || time.Since(start) > 0 {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
 	})

@@ -149,7 +149,7 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, q *query) error {
 		return err
 	}
 	q.asks, q.seq, q.gaps = all.asks, all.seq, all.positions != ""
-	q.chunks = h.takesChunks(r)
+	q.chunks = h.takesChunks(r) && flows(w)
 	return nil
 }
 
@@ -187,6 +187,21 @@ func isTooLarge(err error) bool {
 func (h *Handler) takesChunks(r *http.Request) bool {
 	_, refused := r.Header["Dont-Chunk"]
 	return r.ProtoAtLeast(1, 1) && !refused && !h.options.LongPoll.DisableChunked
+}
+
+// flows reports whether parts of an answer reach the client one by one: on a
+// connection that can be taken over, or by a writer that can flush.
+func flows(w http.ResponseWriter) bool {
+	for {
+		switch known := w.(type) {
+		case http.Hijacker, http.Flusher, interface{ FlushError() error }:
+			return true
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = known.Unwrap()
+		default:
+			return false
+		}
+	}
 }
 
 // mayHold reports whether r may be held at all. The parameter is looked for

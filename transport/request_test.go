@@ -131,6 +131,7 @@ func TestHeaders_OfTheApplicationOnHeldAnswers(t *testing.T) {
 			h.Set("X-Extra", "one\r\nX-Forged: yes")
 			h.Set("Content-Type", "text/mine")
 			h.Set("Transfer-Encoding", "mine")
+			h.Set("Content-Encoding", "gzip")
 			h["X Bad"] = []string{"x"}
 			h.Set("Expires", "never")
 			h.Del("Pragma")

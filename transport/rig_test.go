@@ -57,7 +57,7 @@ func newHandler(tb testing.TB, b *bus.Bus, opts *transport.Options) *transport.H
 	return h
 }
 
-// byHeaders identifies by the headers X-User, X-Groups and X-Site.
+// byHeaders identifies by the headers X-User, X-Groups, X-Site and X-Sited.
 func byHeaders(r *http.Request) (id transport.Identity, err error) {
 	if user := r.Header.Get("X-User"); user != "" {
 		err = json.Unmarshal([]byte(user), &id.UserID)
@@ -65,7 +65,7 @@ func byHeaders(r *http.Request) (id transport.Identity, err error) {
 	if groups := r.Header.Get("X-Groups"); groups != "" {
 		err = errors.Join(err, json.Unmarshal([]byte(groups), &id.GroupIDs))
 	}
-	id.Site = r.Header.Get("X-Site")
+	id.Site, id.Sited = r.Header.Get("X-Site"), r.Header.Get("X-Sited") != ""
 	return id, err
 }
 
@@ -114,11 +114,22 @@ type peer struct {
 // poll sends a request on a connection of its own. head has further lines.
 func (r *rig) poll(clientID, body string, head ...string) *peer {
 	r.tb.Helper()
+	return send(r.tb, r.dial(), request("/message-bus/"+clientID+"/poll", body, head...))
+}
+
+// get sends a request without a body.
+func (r *rig) get(target string) *peer {
+	r.tb.Helper()
+	return send(r.tb, r.dial(), "GET "+target+" HTTP/1.1\r\nHost: transport.test\r\n\r\n")
+}
+
+func (r *rig) dial() net.Conn {
+	r.tb.Helper()
 	conn, err := r.server.Dial(context.Background())
 	if err != nil {
 		r.tb.Fatal(err)
 	}
-	return send(r.tb, conn, request("/message-bus/"+clientID+"/poll", body, head...))
+	return conn
 }
 
 func request(target, body string, head ...string) string {

@@ -11,12 +11,13 @@ import (
 // stream holds a request whose connection cannot be taken over, as with HTTP/2:
 // the handler's goroutine waits, and net/http frames what it writes.
 func (h *Handler) stream(w http.ResponseWriter, r *http.Request, c *client, q *query, d *digest) {
-	defer h.clients.closed(c)
-	c.wakeup = make(chan struct{}, 1)
-	h.begin(c, q, d)
 	out := responseWriter{w: w, control: http.NewResponseController(w), timeout: h.options.Limits.WriteTimeout, given: h.ctx}
+	c.wakeup = make(chan struct{}, 1)
+	c.endless = !out.liftDeadline() // the server's timeout for answers would end the hold
+	defer h.clients.closed(c)
+	h.begin(c, q, d)
+	defer h.cut(c, Left) // if the writer panics
 	out.setHeader(q, r)
-	_ = out.control.SetWriteDeadline(time.Time{}) // or the server's timeout for answers would end the hold
 	defer out.abortWith(h.ctx)()
 	var b batch
 	for {
@@ -86,6 +87,11 @@ func (out *responseWriter) abortWith(ctx context.Context) func() {
 			<-done
 		}
 	}
+}
+
+// liftDeadline lets writes last again; false: the writer knows no deadlines.
+func (out *responseWriter) liftDeadline() bool {
+	return !errors.Is(out.control.SetWriteDeadline(time.Time{}), http.ErrNotSupported)
 }
 
 func (out *responseWriter) setHeader(q *query, r *http.Request) {

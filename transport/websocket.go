@@ -195,7 +195,8 @@ func (h *Handler) listenTo(c *client) {
 			continue
 		}
 		if err == nil {
-			err = h.obey(c, message)
+			err = errPanic
+			h.guard("the store", func() { err = h.obey(c, message) }) // no server contains what happens here
 		}
 		if err != nil {
 			h.dismiss(c, err)
