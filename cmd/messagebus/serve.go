@@ -135,7 +135,7 @@ func (s *serveCommand) addLimits(flags *pflag.FlagSet) {
 	addFlag(flags, &s.limits.MaxClientIDBytes, "max-client-id-bytes", "N", "of a client id", count(1))
 	addFlag(flags, &s.limits.MaxQueuedBytes, "max-queued-bytes", "N", "that wait for one held client, before they are dropped and read from the backlog later", count(1))
 	addFlag(flags, &s.limits.ReadTimeout, "read-timeout", "D", "how long a request's body may take to arrive", duration(time.Millisecond))
-	addFlag(flags, &s.limits.WriteTimeout, "write-timeout", "D", "how long a write to a client may make no progress", duration(time.Millisecond))
+	addFlag(flags, &s.limits.WriteTimeout, "write-timeout", "D", "how long a client may take for 16 KiB before it is cut off", duration(time.Millisecond))
 }
 
 // opened is what the settings come to once their files are read.
