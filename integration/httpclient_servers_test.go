@@ -7,12 +7,16 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/messagebus-go/messagebus/bus"
 	"github.com/messagebus-go/messagebus/bus/bustest"
+	"github.com/messagebus-go/messagebus/bus/redisbus"
 	"github.com/messagebus-go/messagebus/integration/command"
 	"github.com/messagebus-go/messagebus/integration/httpcases"
+	"github.com/messagebus-go/messagebus/integration/proxy"
+	"github.com/messagebus-go/messagebus/integration/stores"
 	"github.com/messagebus-go/messagebus/transport"
 )
 
@@ -34,11 +38,8 @@ func TestHTTPClient_TableAgainstTheHandler(t *testing.T) {
 
 func TestHTTPClient_TableAgainstTheCommandAndNginx(t *testing.T) {
 	t.Parallel()
-	listen, operators := freeAddress(t), freeAddress(t)
-	command.Start(t, "serve", "--listen", listen, "--admin-listen", operators,
-		"--max-global-backlog-size", "1000000").WaitFor("the server", func(output string) (string, bool) {
-		return "", strings.Contains(output, "listening for clients")
-	})
+	listen, operators := command.FreeAddress(t), command.FreeAddress(t)
+	serveCommand(t, "--listen", listen, "--admin-listen", operators)
 	publish := func(tb testing.TB, channel string, number int) {
 		body := fmt.Sprintf(`{"channel":%q,"data":%d}`, channel, number)
 		response, err := http.Post("http://"+operators+"/publish", "application/json", bytes.NewBufferString(body))
@@ -57,7 +58,60 @@ func TestHTTPClient_TableAgainstTheCommandAndNginx(t *testing.T) {
 	})
 	t.Run("nginx", func(t *testing.T) {
 		t.Parallel()
-		proxy := startNginx(t, listen)
-		httpcases.Run(t, httpcases.Server{URL: "http://" + proxy, Publish: publish})
+		httpcases.Run(t, httpcases.Server{URL: "http://" + proxy.Nginx(t, listen).Address(), Publish: publish})
 	})
+	t.Run("nginx that reloads", func(t *testing.T) {
+		t.Parallel()
+		nginx := proxy.Nginx(t, listen)
+		httpcases.Run(t, httpcases.Server{URL: "http://" + nginx.Address(), Publish: publish, Restart: oneAtATime(nginx.Reload)})
+	})
+}
+
+// The command is killed and started again on the same Redis, where publishing goes on meanwhile.
+func TestHTTPClient_TableAgainstACommandThatIsKilled(t *testing.T) {
+	t.Parallel()
+	database := stores.RedisShared(t)
+	store, err := redisbus.New(database.Client(t), &redisbus.Options{PubSubDB: fmt.Sprint(database.PubSubDB)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := bustest.On(t, store, nil)
+	publish := func(tb testing.TB, channel string, number int) {
+		if _, err := b.Publish(context.Background(), channel, number); err != nil {
+			tb.Errorf("publish: %v", err)
+		}
+	}
+	for _, name := range []string{"command", "nginx"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			listen := command.FreeAddress(t)
+			serve := func() *command.Process { return serveCommand(t, "--listen", listen, "--store", database.URL()) }
+			running, url := serve(), "http://"+listen
+			if name == "nginx" {
+				url = "http://" + proxy.Nginx(t, listen).Address()
+			}
+			httpcases.Run(t, httpcases.Server{URL: url, Publish: publish, Restart: oneAtATime(func() {
+				running.Kill()
+				running = serve()
+			})})
+		})
+	}
+}
+
+// oneAtATime lets cases that run at the same time call f.
+func oneAtATime(f func()) func() {
+	var mu sync.Mutex
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		f()
+	}
+}
+
+// serveCommand returns when the command listens.
+func serveCommand(t *testing.T, args ...string) *command.Process {
+	t.Helper()
+	p := command.Start(t, append([]string{"serve", "--max-global-backlog-size", "1000000"}, args...)...)
+	p.WaitFor("the server", func(output string) (string, bool) { return "", strings.Contains(output, "listening for clients") })
+	return p
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/messagebus-go/messagebus/bus"
 	"github.com/messagebus-go/messagebus/bus/bustest"
+	"github.com/messagebus-go/messagebus/integration/proxy"
 	"github.com/messagebus-go/messagebus/transport"
 	"github.com/messagebus-go/messagebus/transport/ws"
 )
@@ -28,20 +29,20 @@ import (
 // somebody else, which no proxy is to pass on.
 func TestProxy_MessagesAreReadOneByOne(t *testing.T) {
 	t.Parallel()
-	for name, start := range map[string]func(t *testing.T, target string) string{
-		"nginx": startNginx, "HAProxy": startHAProxy, "Caddy": startCaddy,
+	for name, start := range map[string]func(tb testing.TB, target string) *proxy.Proxy{
+		"nginx": proxy.Nginx, "HAProxy": proxy.HAProxy, "Caddy": proxy.Caddy,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b, h, target := serveBus(t)
-			proxy := start(t, target)
+			address := start(t, target).Address()
 			for name, open := range map[string]func(ctx context.Context, t *testing.T, address string) func() (int, error){
 				"stream": openStream, "long polls": openLongPolls, "server-sent events": openEvents, "WebSocket": openWebSocket,
 			} {
 				t.Run(name, func(t *testing.T) {
 					ctx, leave := context.WithCancel(t.Context())
 					defer leave()
-					readOneByOne(t, b, h, open(ctx, t, proxy))
+					readOneByOne(t, b, h, open(ctx, t, address))
 					leave()
 					held(t, h, 0)
 				})

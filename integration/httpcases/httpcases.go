@@ -21,6 +21,10 @@ type Server struct {
 	URL     string                                          // http://host:port
 	Publish func(tb testing.TB, channel string, number int) // returns when it is stored
 	Ruby    bool                                            // it is the gem's: it cannot vouch for an answer, and has no events
+
+	// Restart has the server, or what is in front of it, begin anew. Then that is the fault
+	// of each case. nil: the network has its faults.
+	Restart func()
 }
 
 var ways = map[string]httpclient.Options{
@@ -80,11 +84,22 @@ func disordering(t *testing.T, target string) (string, func()) {
 	return serve(t, d), d.strike
 }
 
+// faults are those that are tried on the server.
+func (s *Server) faults() map[string]fault {
+	if s.Restart == nil {
+		return faults
+	}
+	return map[string]fault{"restarts": {open: func(t *testing.T, target string) (string, func()) {
+		url, _ := direct(t, target)
+		return url, s.Restart
+	}}}
+}
+
 // Run runs every case that fits the server.
 func Run(t *testing.T, s Server) {
 	t.Helper()
 	for wayName, way := range ways {
-		for faultName, f := range faults {
+		for faultName, f := range s.faults() {
 			if s.Ruby && (f.stale || way.Events) {
 				continue
 			}
