@@ -46,13 +46,12 @@ func (h *Handler) networkOf(r *http.Request) (netip.Prefix, bool) {
 // addressOf returns the address of the last one in the chain of proxies that is
 // not trusted: what was written before it may be made up.
 func (h *Handler) addressOf(r *http.Request) (netip.Addr, bool) {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}, false
+	var addr netip.Addr // stays so for a Unix socket
+	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		addr = peer.Addr().Unmap().WithZone("")
 	}
-	addr := peer.Addr().Unmap().WithZone("")
 	if !h.trusts(addr) {
-		return addr, true
+		return addr, addr.IsValid()
 	}
 	chain := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for _, text := range slices.Backward(chain) {
@@ -78,6 +77,11 @@ func forwardedFor(text string) (netip.Addr, bool) {
 	return addr.Unmap().WithZone(""), err == nil
 }
 
+// trusts reports whether addr is that of a trusted proxy. Who comes by a Unix
+// socket is of this machine, and trusted where there are proxies.
 func (h *Handler) trusts(addr netip.Addr) bool {
+	if !addr.IsValid() {
+		return len(h.options.TrustedProxies) > 0
+	}
 	return slices.ContainsFunc(h.options.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(addr) })
 }

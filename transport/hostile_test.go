@@ -171,6 +171,20 @@ func TestHostile_OneAddressMayNotHoldEverything(t *testing.T) {
 	}
 }
 
+func TestHostile_OneAddressBehindAUnixSocketMayNotHoldEverything(t *testing.T) {
+	t.Parallel()
+	s := listen(t, &transport.Options{
+		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
+		Limits:         transport.LimitOptions{MaxHeldPerAddress: 1},
+	}, nil, func(server *httptest.Server) { startUnix(t, server) })
+	for i, want := range []int{http.StatusOK, http.StatusTooManyRequests} {
+		p := send(t, s.dial(t), request(fmt.Sprint("/message-bus/c", i, "/poll"), "/a=0", "X-Forwarded-For: 203.0.113.5")).head()
+		if p.status != want {
+			t.Errorf("request %d: %d, want %d", i, p.status, want)
+		}
+	}
+}
+
 func TestHostile_ForwardedAddressIsBelievedFromTrustedProxiesOnly(t *testing.T) {
 	t.Parallel()
 	s := listen(t, &transport.Options{

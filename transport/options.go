@@ -68,8 +68,9 @@ type Options struct {
 	OnError func(http.ResponseWriter, *http.Request, error) bool
 
 	// TrustedProxies are the addresses of proxies that say in X-Forwarded-For
-	// for whom they ask. Without them the limit by address counts those who
-	// connect, and leaves out private networks and the machine itself.
+	// for whom they ask. One that connects by a Unix socket is trusted where any
+	// is. Without them the limit by address counts those who connect, and leaves
+	// out private networks and the machine itself.
 	TrustedProxies []netip.Prefix
 
 	LongPoll LongPollOptions
