@@ -26,7 +26,11 @@ type reach struct {
 func (r *reach) addFlags(flags *pflag.FlagSet) {
 	r.store = defaultStore
 	addString(flags, &r.store, "store", "URL", storeUsage)
-	addString(flags, &r.server, "server", "URL", "admin listener of a running server, instead of a store")
+	r.addServerFlags(flags, "admin listener of a running server, instead of a store")
+}
+
+func (r *reach) addServerFlags(flags *pflag.FlagSet, usage string) {
+	addString(flags, &r.server, "server", "URL", usage)
 	addString(flags, &r.key, "key", "KEY", "key of the admin listener")
 }
 
@@ -37,12 +41,7 @@ func (r *reach) open(flags *pflag.FlagSet) (service, error) {
 		if typed(flags, "store") || !typed(flags, "server") && flags.Changed("store") {
 			return nil, usagef("--store and --server exclude each other: the messages are on a store or behind a server")
 		}
-		if flags.Changed("key") {
-			if err := checkKey("key", r.key); err != nil {
-				return nil, err
-			}
-		}
-		return newRemote(r.server, r.key)
+		return r.openServer(flags)
 	}
 	if typed(flags, "key") {
 		return nil, usagef("--key goes with --server; a store has its password in its URL")
@@ -52,6 +51,16 @@ func (r *reach) open(flags *pflag.FlagSet) (service, error) {
 		return nil, err
 	}
 	return local{b}, nil
+}
+
+// openServer opens the server, whatever else there is.
+func (r *reach) openServer(flags *pflag.FlagSet) (*remote, error) {
+	if flags.Changed("key") {
+		if err := checkKey("key", r.key); err != nil {
+			return nil, err
+		}
+	}
+	return newRemote(r.server, r.key)
 }
 
 func (r *reach) useServer(flags *pflag.FlagSet) bool {

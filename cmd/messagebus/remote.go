@@ -148,6 +148,20 @@ func (r *remote) copy(ctx context.Context, path string, query url.Values, out *l
 // do sends a request and returns an answer of 200; its body is the caller's to
 // close.
 func (r *remote) do(ctx context.Context, method, path string, query url.Values, body io.Reader) (*http.Response, error) {
+	response, err := r.send(ctx, method, path, query, body)
+	if err != nil {
+		return nil, err
+	}
+	if response.StatusCode != http.StatusOK {
+		defer response.Body.Close()
+		return nil, statusErrorOf(response)
+	}
+	return response, nil
+}
+
+// send sends a request and returns its answer, whatever its status; its body is
+// the caller's to close.
+func (r *remote) send(ctx context.Context, method, path string, query url.Values, body io.Reader) (*http.Response, error) {
 	target := r.base.JoinPath(path)
 	target.RawQuery = query.Encode()
 	request, err := http.NewRequestWithContext(ctx, method, target.String(), body)
@@ -160,15 +174,7 @@ func (r *remote) do(ctx context.Context, method, path string, query url.Values, 
 	if r.key != "" {
 		request.Header.Set("Authorization", "Bearer "+r.key)
 	}
-	response, err := r.client.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	if response.StatusCode != http.StatusOK {
-		defer response.Body.Close()
-		return nil, statusErrorOf(response)
-	}
-	return response, nil
+	return r.client.Do(request)
 }
 
 // statusError is an answer of the server that is not 200.
