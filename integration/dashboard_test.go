@@ -172,9 +172,9 @@ func TestDashboard_ShowsWhatHappens(t *testing.T) {
 	<-parts
 	w.WaitForText("#channels", "/chat")
 	w.WaitFor(`document.querySelector('.plot:nth-child(2) .line')?.getBBox().height > 0 && document.querySelector('.plot:nth-child(3) .line')?.getBBox().height > 0`)
-	w.WaitFor(`(() => { // the last id, as the store has it
+	w.WaitFor(`(() => { // as the store has them
 		const row = [...document.querySelectorAll('#channels tbody tr')].find((r) => r.querySelector('a').textContent === '/chat');
-		return Number(row.cells[2].textContent) === 40;
+		return Number(row.cells[1].textContent) === 40 && Number(row.cells[2].textContent) === 40;
 	})()`)
 	w.Screenshot("dashboard-traffic-light")
 
@@ -187,7 +187,7 @@ func TestDashboard_ShowsWhatHappens(t *testing.T) {
 	t.Log("a look into a channel, and a message to try it with")
 	w.Click(`#channels a[title="/chat"]`)
 	w.WaitForText("#messages .message:first-child", "message 39")
-	w.WaitForText("#sheet-sub", "last id 40")
+	w.WaitForText("#sheet-sub", "40 stored · last id 40")
 	w.WaitForText("#messages .data", "12345678901234567")
 	w.Type("#publish-data", "x")
 	w.Click("#publish .primary")

@@ -68,7 +68,8 @@ Clients find the bus below BASE/message-bus/. Pages of other origins may use it 
 answers, and cannot open a WebSocket. Behind a proxy set --trusted-proxies, or all
 of its clients count as one address. The admin listener, never open to
 the public, publishes (POST /publish), reads (GET /backlog, /last-id, /subscribe)
-and tells how the bus is doing (GET /health, and GET /metrics for Prometheus). It wants its key as
+and tells how the bus is doing: by a dashboard in the browser at its root, by
+GET /health, and by GET /metrics for Prometheus. It wants its key as
 "Authorization: Bearer KEY", and needs one unless its address is loopback.
 
 SIGTERM ends it in order: no new connections, held requests are answered over

@@ -62,6 +62,7 @@ type Dashboard struct {
 
 	mu      sync.Mutex // guards below
 	history history
+	totals  Totals
 	verdict Verdict
 	unwell  time.Time // since when the bus is not healthy; zero: it is
 
@@ -78,26 +79,42 @@ func New(options *Options) *Dashboard {
 		options: *options, started: now, looking: make(chan struct{}, 1),
 		verdict: Verdict{Level: Well, Since: now, Findings: []Finding{}},
 	}
+	d.history.add(sample{at: now}) // nothing has happened yet
 	d.pages = d.routes()
 	return d
 }
 
-// Run takes samples until ctx is done.
-func (d *Dashboard) Run(ctx context.Context) { every(ctx, sampleEvery, d.sample) }
+// Run takes samples until ctx is done. A server that has just started is given
+// the time until the first one to open its feed.
+func (d *Dashboard) Run(ctx context.Context) {
+	ticker := time.NewTicker(sampleEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case now := <-ticker.C:
+			d.sample(now)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
 
 // sample looks how things are. Those that come between two others, as when
-// somebody asks, only move the verdict.
+// somebody asks, are not kept for the plots.
 func (d *Dashboard) sample(now time.Time) {
 	seen, err := gather(d.options.Metrics)
 	if err != nil {
 		d.options.Recorder.note("notice", "The metrics cannot be read: "+err.Error())
 		return
 	}
+	d.options.Recorder.age(now)
 	health := d.options.Bus.Health()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if n := len(d.history.samples); n == 0 || now.Sub(d.history.samples[n-1].at) >= sampleEvery/2 {
-		d.history.add(sampleOf(seen, now))
+	s := sampleOf(seen, now)
+	d.totals = s.totals
+	if last := d.history.samples[len(d.history.samples)-1]; now.Sub(last.at) >= sampleEvery/2 {
+		d.history.add(s)
 	}
 	d.judge(&health, now)
 }

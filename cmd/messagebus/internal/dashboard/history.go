@@ -1,7 +1,6 @@
 package dashboard
 
 import (
-	"context"
 	"strings"
 	"time"
 
@@ -152,18 +151,4 @@ func (h *history) plots() Samples {
 		}
 	}
 	return p
-}
-
-// every calls f at once and then every so often, until ctx is done.
-func every(ctx context.Context, d time.Duration, f func(time.Time)) {
-	ticker := time.NewTicker(d)
-	defer ticker.Stop()
-	for {
-		f(time.Now())
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return
-		}
-	}
 }

@@ -57,7 +57,7 @@ func (d *Dashboard) Look(ctx context.Context, channel string, site *string, last
 	if err != nil {
 		return nil, err
 	}
-	look := &Look{Channel: channel, Site: site, LastID: lastID, Messages: []Stored{}, Unreadable: []string{}}
+	look := &Look{Channel: channel, Site: site, LastID: lastID, Backlog: backlogs(ctx, view, []string{channel})(channel), Messages: []Stored{}, Unreadable: []string{}}
 	messages, err := view.LastMessages(ctx, channel, min(last, MaxLook))
 	if look.Unreadable, err = unreadable(err); err != nil {
 		return nil, err
@@ -129,14 +129,29 @@ func (d *Dashboard) askStore(ctx context.Context, o *Overview) {
 			o.Store.Error = clip(err.Error(), maxText)
 			return
 		}
+		if o.Store.AnswersMS == 0 {
+			o.Store.AnswersMS = round(time.Since(start).Seconds() * 1000)
+		}
+		counts := backlogs(ctx, view, channels)
 		for i := range o.Channels {
 			if c := &o.Channels[i]; siteOf(c.Site) == site {
 				id := ids[c.Channel]
-				c.LastID = &id
+				c.LastID, c.Backlog = &id, counts(c.Channel)
 			}
 		}
 	}
-	o.Store.AnswersMS = round(time.Since(start).Seconds() * 1000 / float64(len(sites)))
+}
+
+// backlogs asks how many messages are stored, of a store that knows.
+func backlogs(ctx context.Context, view *bus.Bus, channels []string) func(channel string) *int {
+	counts, err := view.Counts(ctx, channels...)
+	return func(channel string) *int {
+		if err != nil {
+			return nil
+		}
+		n := counts[channel]
+		return &n
+	}
 }
 
 func siteOf(site *string) channelName {

@@ -123,10 +123,7 @@ func (d *Dashboard) fillState(o *Overview) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	o.Verdict = d.verdict
-	o.Samples = d.history.plots()
-	if n := len(d.history.samples); n > 0 {
-		o.Totals = d.history.samples[n-1].totals
-	}
+	o.Samples, o.Totals = d.history.plots(), d.totals
 	o.Events = d.options.Recorder.happened()
 }
 
@@ -147,7 +144,6 @@ func clientOf(r transport.HeldRequest) Client {
 func (r *Recorder) busiest(now time.Time) []Channel {
 	r.traffic.mu.Lock()
 	defer r.traffic.mu.Unlock()
-	r.traffic.channels.fade(now)
 	heaviest := r.traffic.channels.heaviest(shownChannels)
 	channels := make([]Channel, 0, len(heaviest))
 	for _, name := range heaviest {

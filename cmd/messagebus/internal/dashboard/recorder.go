@@ -19,6 +19,9 @@ const (
 	maxName     = 1024 // bytes; longer names are not counted one by one
 )
 
+// keepalive is where the bus gives its own signs of life (bus.Options.Keepalive).
+const keepalive = "/__mb_keepalive__/"
+
 // A Recorder notes what no counter can tell: which channels have the traffic,
 // which clients are slow, and what happened when. Its memory is bounded. All
 // methods are safe for concurrent use.
@@ -95,7 +98,7 @@ func (r *Recorder) Transport(next *transport.Trace) *transport.Trace {
 }
 
 func (r *Recorder) published(p bus.PublishInfo) {
-	if p.Err != nil || len(p.Channel)+len(p.Site) > maxName {
+	if p.Err != nil || p.Channel == keepalive || len(p.Channel)+len(p.Site) > maxName {
 		return
 	}
 	now := time.Now()
@@ -114,6 +117,13 @@ func (r *Recorder) delivered(m *bus.Message, requests int) {
 	t := r.traffic.channels.at(channelName{m.Channel, m.Site, m.Sited}, n, now)
 	t.delivered += n
 	t.bytes += n * float64(len(m.Data))
+}
+
+// age lets the traffic that was counted fade.
+func (r *Recorder) age(now time.Time) {
+	r.traffic.mu.Lock()
+	defer r.traffic.mu.Unlock()
+	r.traffic.channels.fade(now)
 }
 
 func nameOf(id transport.Identity, client string) clientName {

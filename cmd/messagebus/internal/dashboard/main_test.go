@@ -1,0 +1,9 @@
+package dashboard
+
+import (
+	"testing"
+
+	"github.com/messagebus-go/messagebus/bus/leakcheck"
+)
+
+func TestMain(m *testing.M) { leakcheck.Main(m) }
