@@ -31,6 +31,9 @@ type site struct {
 	direct   string       // the address without the proxy
 	polls    atomic.Int64 // requests for messages so far
 	left     atomic.Int64 // held requests whose connection broke
+
+	hung   chan struct{} // a page has asked for the answer that hang keeps back
+	resume chan struct{} // have it go on
 }
 
 func startSite(t *testing.T) *site {
@@ -38,15 +41,25 @@ func startSite(t *testing.T) *site {
 	if _, err := os.Stat(filepath.Join("node_modules", "message-bus-client")); err != nil {
 		t.Fatal(`the gem's own client is not installed; run "scripts/setup.sh test", or "npm ci" in the folder integration`)
 	}
-	s := &site{bus: bustest.New(t)}
+	s := &site{bus: bustest.New(t), hung: make(chan struct{}), resume: make(chan struct{})}
 	var err error
-	s.messages, err = transport.NewHandler(s.bus, &transport.Options{WebSocket: ws.Accept, Trace: &transport.Trace{
-		Disconnect: func(_ transport.Identity, _ string, why transport.Reason) {
-			if why == transport.Left {
-				s.left.Add(1)
+	s.messages, err = transport.NewHandler(s.bus, &transport.Options{
+		WebSocket: ws.Accept,
+		Identify: func(r *http.Request) (transport.Identity, error) {
+			user := r.Header.Get("X-User")
+			if user == "" {
+				return transport.Identity{}, nil
 			}
+			return transport.Identity{UserID: bus.StringID(user)}, nil
 		},
-	}})
+		Trace: &transport.Trace{
+			Disconnect: func(_ transport.Identity, _ string, why transport.Reason) {
+				if why == transport.Left {
+					s.left.Add(1)
+				}
+			},
+		},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,12 +71,34 @@ func startSite(t *testing.T) *site {
 	mux.Handle("/npm/", http.StripPrefix("/npm", http.FileServer(http.Dir("node_modules"))))
 	mux.Handle("/client/", http.StripPrefix("/client", jsclient.Handler()))
 	mux.Handle("/", http.FileServer(http.Dir("testdata")))
+	mux.Handle("/strict/", strictly(http.FileServer(http.Dir("testdata"))))
+	mux.HandleFunc("POST /hang", s.hang)
 	mux.HandleFunc("POST /control/{verb}", s.obey)
 	server := httptest.NewServer(mux)
 	s.direct = server.URL
 	endWithTest(t, server, s.messages)
 	s.proxy = faultproxy.Start(t, strings.TrimPrefix(server.URL, "http://"))
 	return s
+}
+
+// hang keeps its answer back. A page that waits for it in the middle of a script hangs.
+func (s *site) hang(_ http.ResponseWriter, r *http.Request) {
+	for _, step := range []chan struct{}{s.hung, s.resume} {
+		select {
+		case step <- struct{}{}:
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// strictly serves pages with a policy that allows them their own files and nothing else.
+func strictly(pages http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Security-Policy",
+			"default-src 'none'; script-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		pages.ServeHTTP(w, r)
+	})
 }
 
 // endWithTest ends a server with the test, and before it the requests that its

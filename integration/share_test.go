@@ -5,8 +5,6 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/chromedp/chromedp"
-
 	"github.com/messagebus-go/messagebus/bus"
 	"github.com/messagebus-go/messagebus/integration/browser"
 )
@@ -186,7 +184,155 @@ func TestShare_ATabThatLeftAndCameBackHasEverything(t *testing.T) {
 	for i, w := range all.open {
 		w.Visit("http://" + s.proxy.Address() + "/client/index.js")
 		all.publish(10*i+11, 10)
-		w.Do(chromedp.NavigateBack())
+		w.Back()
 		all.haveAll(10*i + 20)
+	}
+}
+
+// A page whose main thread hangs keeps its lock, says nothing, and does not know of it.
+func TestShare_ALeaderThatHangsIsReplacedAndNothingIsLost(t *testing.T) {
+	t.Parallel()
+	s := startSite(t)
+	all := openTabs(t, s, 3, "speed=10")
+	all.publish(1, 5)
+	all.haveAll(5)
+	leader := all.open[0] // the oldest has the connection
+	browser.Eval[bool](leader, `(setTimeout(() => {
+		const request = new XMLHttpRequest();
+		request.open('POST', '/hang', false);
+		request.send();
+	}), true)`)
+	<-s.hung
+	others := &tabs{t: t, site: s, open: all.open[1:]}
+	for _, w := range others.open {
+		browser.Eval[bool](w, "(watchAsks(), true)")
+	}
+	all.publish(6, 20)
+	others.haveAll(25)
+	const bound, never = 200, 1_000_000 // tenths of a second; the first is what the package says
+	asked := never
+	for _, w := range others.open {
+		asked = min(asked, browser.Eval[int](w, fmt.Sprintf("askedAfter ?? %d", never)))
+	}
+	if asked > bound {
+		t.Errorf("another tab took over after %d tenths of a second, want %d at most", asked, bound)
+	}
+	<-s.resume
+	all.haveAll(25)
+	all.publish(26, 20)
+	all.haveAll(45)
+	until(t, "one request is held for all tabs", func() bool { return s.messages.Held() == 1 })
+}
+
+func TestShare_NothingOfOneUserReachesATabOfAnother(t *testing.T) {
+	t.Parallel()
+	for name, query := range map[string]string{"by locks": "", "by a worker": "?worker"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			newHouse(t, query).liveIn(12)
+		})
+	}
+}
+
+// A house has tabs of one browser, in which users log in and out.
+type house struct {
+	t         *testing.T
+	site      *site
+	tabs      []*browser.Window
+	users     []string       // who is logged in where
+	published map[string]int // messages for each user so far
+}
+
+func newHouse(t *testing.T, query string) *house {
+	t.Helper()
+	h := &house{t: t, site: startSite(t), published: map[string]int{"ann": 0, "ben": 0, "cem": 0}}
+	b := browser.Start(t)
+	for i := range 4 {
+		opts := browser.Options{}
+		if i > 0 {
+			opts.Beside = h.tabs[0]
+		}
+		w := b.Open(t, fmt.Sprint("tab-", i+1), opts)
+		w.Visit("http://" + h.site.proxy.Address() + "/users.html" + query)
+		w.WaitFor("globalThis.ready")
+		h.tabs, h.users = append(h.tabs, w), append(h.users, "")
+		h.logIn(i, "ann")
+	}
+	return h
+}
+
+func (h *house) logIn(tab int, user string) {
+	h.t.Helper()
+	browser.Eval[bool](h.tabs[tab], fmt.Sprintf("(logIn(%q), true)", user))
+	h.users[tab] = user
+}
+
+// liveIn has somebody log in somewhere again and again, while everybody gets messages.
+func (h *house) liveIn(changes int) {
+	h.t.Helper()
+	seed := rand.Uint64()
+	random := rand.New(rand.NewPCG(seed, 1))
+	h.t.Logf("seed %d", seed)
+	for range changes {
+		published := make(chan struct{})
+		go func() {
+			defer close(published)
+			h.publish(10)
+		}()
+		h.logIn(random.IntN(len(h.tabs)), []string{"ann", "ben", "cem"}[random.IntN(3)])
+		<-published
+		h.publish(1)
+		h.haveAll()
+	}
+	online := map[string]bool{}
+	for _, user := range h.users {
+		online[user] = true
+	}
+	until(h.t, "each user has one request", func() bool { return h.site.messages.Held() == len(online) })
+	h.check()
+}
+
+func (h *house) publish(each int) {
+	for user := range h.published {
+		for range each {
+			h.published[user]++
+			message := map[string]any{"user": user, "number": h.published[user]}
+			if _, err := h.site.bus.Publish(h.t.Context(), "/private", message, bus.ToUsers(bus.StringID(user))); err != nil {
+				h.t.Error(err)
+			}
+		}
+	}
+}
+
+// haveAll waits until every tab has all messages for its user.
+func (h *house) haveAll() {
+	h.t.Helper()
+	for i, w := range h.tabs {
+		w.WaitFor(fmt.Sprintf("sessions.at(-1).heard.length >= %d", h.published[h.users[i]]))
+	}
+}
+
+// check looks at all that was ever heard in each tab.
+func (h *house) check() {
+	h.t.Helper()
+	type session struct {
+		User  string
+		Heard []struct {
+			User   string
+			Number int
+		}
+		After int // messages that were heard after its end
+	}
+	for i, w := range h.tabs {
+		for _, s := range browser.Eval[[]session](w, "sessions") {
+			for n, message := range s.Heard {
+				if message.User != s.User || message.Number != n+1 {
+					h.t.Fatalf("tab %d: %s has %v as message %d", i+1, s.User, message, n+1)
+				}
+			}
+			if s.After > 0 {
+				h.t.Errorf("tab %d: %s has heard %d messages after logging out", i+1, s.User, s.After)
+			}
+		}
 	}
 }

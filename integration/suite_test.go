@@ -59,13 +59,19 @@ func (s *site) obey(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func runInNode(t *testing.T, base, control, many string, transports ...string) suiteResult {
+// distIndex is the path of the module.
+func distIndex(t *testing.T) string {
 	t.Helper()
-	dist, err := filepath.Abs(filepath.Join("..", "jsclient", "dist", "index.js"))
+	path, err := filepath.Abs(filepath.Join("..", "jsclient", "dist", "index.js"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := append([]string{filepath.Join("testdata", "suite.mjs"), dist, base, control, many}, transports...)
+	return path
+}
+
+func runInNode(t *testing.T, base, control, many string, transports ...string) suiteResult {
+	t.Helper()
+	args := append([]string{filepath.Join("testdata", "suite.mjs"), distIndex(t), base, control, many}, transports...)
 	output, err := exec.CommandContext(t.Context(), "node", args...).Output()
 	if err != nil {
 		t.Fatalf("node: %v; is it installed? run \"scripts/setup.sh js\"\n%s", err, output)
@@ -91,6 +97,15 @@ func TestSuite_InABrowser(t *testing.T) {
 	w.Visit("http://" + s.proxy.Address() + "/suite.html?control=" + s.direct + "/control")
 	w.WaitFor("globalThis.result")
 	browser.Eval[suiteResult](w, "result").check(t, 25)
+}
+
+func TestSuite_InAWorkerOfAPage(t *testing.T) {
+	t.Parallel()
+	s := startSite(t)
+	w := browser.Start(t).Open(t, "worker", browser.Options{})
+	w.Visit("http://" + s.proxy.Address() + "/suite-worker.html?control=" + s.direct + "/control")
+	w.WaitFor("globalThis.result")
+	browser.Eval[suiteResult](w, "result").check(t, 20)
 }
 
 // Against the gem's own server, where it can be had.

@@ -11,10 +11,13 @@ import (
 	"testing"
 	"time"
 
+	cdpbrowser "github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/cdproto/security"
 	"github.com/chromedp/chromedp"
@@ -69,27 +72,31 @@ func (b *Browser) Open(tb testing.TB, name string, opts Options) *Window {
 	if opts.Phone {
 		viewport = chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile, chromedp.EmulateTouch)
 	}
-	w.Do(viewport, w.pretend(opts.Dark))
+	w.Do(viewport, focus(true), w.prefer(opts.Dark))
 	if opts.Untrusted {
 		w.Do(trustEverybody())
 	}
 	return w
 }
 
-// pretend makes a window look like the one that is being used, and its user one
-// who prefers dark or light.
-func (w *Window) pretend(dark bool) chromedp.Action[chromedp.Void] {
+// prefer makes the window's user one who prefers dark or light.
+func (w *Window) prefer(dark bool) chromedp.Action[chromedp.Void] {
 	scheme := "light"
 	if dark {
 		scheme = "dark"
 	}
 	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
-		if _, err := cdp.Call(ctx, t, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}); err != nil {
-			return err
-		}
 		_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
 		})
+		return err
+	})
+}
+
+// focus has the window be the one that is being used, whatever is in front.
+func focus(enabled bool) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: enabled})
 		return err
 	})
 }
@@ -191,6 +198,76 @@ func (w *Window) tryFor(timeout time.Duration, expression string) error {
 			return errors.New("it did not happen")
 		}
 	}
+}
+
+// Back goes back in the window's history. It does not wait for the page: one that
+// was kept in memory is not loaded.
+func (w *Window) Back() {
+	w.tb.Helper()
+	w.Do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		history, err := cdp.Call(ctx, t, page.GetNavigationHistory, cdp.Empty{})
+		if err != nil {
+			return err
+		}
+		before := page.NavigateToHistoryEntryParams{EntryID: history.Entries[history.CurrentIndex-1].ID}
+		_, err = cdp.Call(ctx, t, page.NavigateToHistoryEntry, before)
+		return err
+	}))
+}
+
+// Freeze stops the page's timers and scripts, as a browser does with pages that have
+// been in the background for long, until Thaw.
+func (w *Window) Freeze() {
+	w.tb.Helper()
+	w.Do(lifecycle("frozen"))
+}
+
+// Thaw ends what Freeze has begun.
+func (w *Window) Thaw() {
+	w.tb.Helper()
+	w.Do(lifecycle("active"))
+}
+
+func lifecycle(state page.SetWebLifecycleStateState) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, page.SetWebLifecycleState, page.SetWebLifecycleStateParams{State: state})
+		return err
+	})
+}
+
+// Connected tells the page whether its device has a network. It takes none away.
+func (w *Window) Connected(connected bool) {
+	w.tb.Helper()
+	w.Do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		state := network.OverrideNetworkStateParams{Offline: !connected, DownloadThroughput: -1, UploadThroughput: -1}
+		_, err := cdp.Call(ctx, t, network.OverrideNetworkState, state)
+		return err
+	}))
+}
+
+// Hide hides the page, as one does who looks at something else, until Show.
+func (w *Window) Hide() {
+	w.tb.Helper()
+	w.Do(focus(false), bounds(cdpbrowser.WindowStateMinimized))
+}
+
+// Show ends what Hide has begun.
+func (w *Window) Show() {
+	w.tb.Helper()
+	w.Do(bounds(cdpbrowser.WindowStateNormal), focus(true))
+}
+
+func bounds(state cdpbrowser.WindowState) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		window, err := cdp.Call(ctx, t, cdpbrowser.GetWindowForTarget, cdpbrowser.GetWindowForTargetParams{})
+		if err != nil {
+			return err
+		}
+		_, err = cdp.Call(ctx, t, cdpbrowser.SetWindowBounds, cdpbrowser.SetWindowBoundsParams{
+			WindowID: window.WindowID, Bounds: &cdpbrowser.Bounds{WindowState: state},
+		})
+		return err
+	})
 }
 
 // WaitForText waits until the visible text of what the selector names contains

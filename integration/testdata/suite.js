@@ -5,6 +5,8 @@ function check(condition, text) {
   if (!condition) throw new Error(text);
 }
 
+const pause = (milliseconds) => new Promise((resolve) => { setTimeout(resolve, milliseconds); });
+
 /** Collects numbers of a channel until there are so many, and checks that they are 1, 2, 3 … */
 async function collect(client, channel, count, numbers = []) {
   await new Promise((resolve, reject) => {
@@ -65,6 +67,42 @@ export function casesOf(transport, { createClient, base, say }) {
       second.stop();
     },
 
+    async 'an iteration ends by its signal, and the client goes on'() {
+      const client = begin();
+      const ending = new AbortController();
+      const got = [];
+      const rest = collect(client, channel('abort'), 4);
+      await say('publish', { channel: channel('abort'), from: 1, count: 2 });
+      for await (const { data } of client.messages(channel('abort'), { from: 0, signal: ending.signal })) {
+        got.push(data);
+        if (got.length === 2) ending.abort();
+      }
+      check(got.join() === '1,2', `got ${got}`);
+      await say('publish', { channel: channel('abort'), from: 3, count: 2 });
+      await rest;
+      client.stop();
+    },
+
+    async 'a clock that jumps'() {
+      const client = begin();
+      const { now } = Date;
+      const numbers = [];
+      let published = 0;
+      try {
+        const all = collect(client, channel('clock'), 50, numbers);
+        for (const hours of [0, 1, -1, 10_000, 0]) {
+          Date.now = () => now() + hours * 3_600_000;
+          await say('publish', { channel: channel('clock'), from: published + 1, count: 10 });
+          published += 10;
+          while (numbers.length < published) await Promise.race([all, pause(10)]);
+        }
+        await all;
+      } finally {
+        Date.now = now;
+        client.stop();
+      }
+    },
+
     async 'a callback that throws stops nothing'() {
       const client = begin();
       const errors = [];
@@ -87,7 +125,7 @@ export async function tenThousand(transport, { createClient, base, say }) {
   const all = collect(client, channel, 10_000, numbers);
   // No faster than they arrive, or the store would have to trim what the client has not had yet.
   const have = async (count) => {
-    while (numbers.length < count) await Promise.race([all, new Promise((resolve) => { setTimeout(resolve, 10); })]);
+    while (numbers.length < count) await Promise.race([all, pause(10)]);
   };
   for (let sent = 0; sent < 10_000; sent += 1_000) {
     await say('publish', { channel, from: sent + 1, count: 500 });

@@ -98,7 +98,7 @@ export class Engine<E extends Entry> {
   start(): void {
     if (this._unwatch) return;
     this._unwatch = watchPage({
-      onReturn: () => this._return(),
+      onReturn: () => this.hurry(),
       onRenew: () => this._renew(),
       onLeave: () => this._leave(),
     });
@@ -114,6 +114,14 @@ export class Engine<E extends Entry> {
     this._setStatus('stopped');
   }
 
+  /** Somebody looks: the page shows again, or the network is back. */
+  hurry(): void {
+    if (this._away) return;
+    // What a hidden page asks is answered at once, and followed by nothing for a minute.
+    if (this._run && (this._run.mode === 'hidden' || Date.now() - this._run.heardAt > staleAfter)) this._cut();
+    this._hurry('failed');
+  }
+
   add(entry: E): void {
     const joined = this._run !== undefined && this._entries.some(({ position }) => entry.position.follow(position));
     this._entries = [...this._entries, entry];
@@ -127,12 +135,6 @@ export class Engine<E extends Entry> {
     this._entries = kept;
     this._requestChange();
     return true;
-  }
-
-  private _return(): void {
-    if (this._away) return;
-    if (this._run && Date.now() - this._run.heardAt > staleAfter) this._cut();
-    this._hurry('failed');
   }
 
   private _renew(): void {

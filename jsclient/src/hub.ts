@@ -16,7 +16,8 @@ export type Said =
       readonly headers?: Readonly<Record<string, string>>;
       readonly settings?: Partial<Settings>;
     }
-  | { readonly kind: 'leave' | 'here'; readonly run: string }
+  | { readonly kind: 'leave'; readonly run: string }
+  | { readonly kind: 'here'; readonly run: string }
   | { readonly kind: 'shown'; readonly page: string };
 
 /** What the one with the connection says. `count` numbers all that a hub says, from 1. */
@@ -50,9 +51,9 @@ interface HubEntry extends Entry {
   answered: boolean;
 }
 
-const pingInterval = 20_000;
+const pingInterval = 5_000;
 /** A page that has not answered so many is gone, or frozen: it joins again when it is back. */
-const mostMissedPings = 3;
+const mostMissedPings = 12;
 
 /**
  * Has the connection of all pages of a group. To each page it is what a server is: it takes the channels and
@@ -121,9 +122,12 @@ export class Hub {
     if (said.kind === 'join') this._join(said);
     else if (said.kind === 'leave') this._leave(said.run);
     else if (said.kind === 'here') this._answered(said.run);
-    else if (said.kind === 'shown' && typeof document !== 'undefined' && document.hidden) {
-      this._tell({ kind: 'yield', page: said.page });
-    }
+    else this._hearThatShows(said.page);
+  }
+
+  private _hearThatShows(page: string): void {
+    if (typeof document !== 'undefined' && document.hidden) this._tell({ kind: 'yield', page });
+    else this._engine.hurry();
   }
 
   private _join({ run: id, fields, marks }: Said & { kind: 'join' }): void {

@@ -18,6 +18,9 @@ export function share(kit: Kit, settings: Settings, onClientId: (id: string) => 
   return exchange;
 }
 
+/** A hub says something every few seconds. One that is silent for so long hangs: a page that shows takes its place. */
+const hubSilence = 15_000;
+
 const randomName = (): string => Math.random().toString(36).slice(2);
 
 /** A page's part in its group. */
@@ -32,6 +35,7 @@ class Group {
   private _hub: Hub | undefined;
   private _candidacy: AbortController | undefined;
   private _resign: (() => void) | undefined;
+  private _silence: ReturnType<typeof setTimeout> | undefined;
   private _run: Run | undefined;
   private _runs = 0;
 
@@ -59,17 +63,19 @@ class Group {
       // Pages hear each other as well.
       if ('hub' in data) this._hear(data as Told);
     };
-    if (navigator.locks) {
-      this._watch(true);
-      void this._stand(false);
-    }
+    this._watch(true);
+    if (navigator.locks) void this._stand(false);
+    this._sayShown();
     return true;
   }
 
   close(): void {
     if (!this._channel) return;
     this._watch(false);
-    this._withdraw();
+    clearTimeout(this._silence);
+    this._candidacy?.abort();
+    this._candidacy = undefined;
+    this._stopHub();
     this._channel.close();
     this._channel = this._worker = undefined;
   }
@@ -99,8 +105,9 @@ class Group {
   }
 
   private _hear(told: Told): void {
+    if (this._candidacy) this._awaitSilence();
     if (told.kind === 'yield' && told.page === this._page) void this._stand(true);
-    if (told.kind === 'whoShows' && !document.hidden) this._say({ kind: 'shown', page: this._page });
+    if (told.kind === 'whoShows') this._sayShown();
     if (told.clientId !== '') {
       this._clientId = told.clientId;
       this._onClientId(told.clientId);
@@ -108,11 +115,26 @@ class Group {
     this._run?.hear(told, this._kit);
   }
 
+  /** Tells a hub that a page shows, unless it is this page's own. */
+  private _sayShown(): void {
+    if (!document.hidden && !this._hub) this._say({ kind: 'shown', page: this._page });
+  }
+
   // --- the election ---
+
+  private _awaitSilence(): void {
+    clearTimeout(this._silence);
+    // Not all pages at once.
+    this._silence = setTimeout(() => {
+      if (!document.hidden) void this._stand(true);
+      this._awaitSilence();
+    }, hubSilence * (1 + Math.random() / 4));
+  }
 
   /** Waits for its turn to have the connection, or takes it from a page that yields it. */
   private async _stand(steal: boolean): Promise<void> {
     if (this._hub) return;
+    this._awaitSilence();
     this._candidacy?.abort();
     const candidacy = new AbortController();
     this._candidacy = candidacy;
@@ -135,12 +157,6 @@ class Group {
     });
   }
 
-  private _withdraw(): void {
-    this._candidacy?.abort();
-    this._candidacy = undefined;
-    this._stopHub();
-  }
-
   private _stopHub(): void {
     this._hub?.stop();
     this._hub = undefined;
@@ -151,15 +167,17 @@ class Group {
   private readonly _onPage = (event: Event): void => {
     if (event.type === 'visibilitychange') {
       if (document.hidden) this._hub?.askWhoShows();
-      else if (!this._hub) this._say({ kind: 'shown', page: this._page });
-    } else if (event.type === 'pagehide' || event.type === 'freeze') this._withdraw();
-    else if (!this._candidacy) void this._stand(false);
+      else this._sayShown();
+    } else {
+      // Until the next request, which joins again: a browser does not keep pages in memory that listen or hold a lock.
+      this.close();
+    }
   };
 
   private _watch(on: boolean): void {
     const change = on ? 'addEventListener' : 'removeEventListener';
-    for (const type of ['visibilitychange', 'freeze', 'resume']) document[change](type, this._onPage);
-    for (const type of ['pagehide', 'pageshow']) globalThis[change](type, this._onPage);
+    for (const type of ['visibilitychange', 'freeze']) document[change](type, this._onPage);
+    globalThis[change]('pagehide', this._onPage);
   }
 
   private _startWorker(): boolean {

@@ -52,6 +52,20 @@ test('a hidden page polls every 60 s without being held, and at once when it sho
   assert.ok(b.last().streamed);
 });
 
+test('a page that shows while it still waits for what it has asked hidden asks anew, and is held', async (t) => {
+  const page = showPage(t);
+  page.hidden = true;
+  const b = bench(t);
+  b.listen('/a', () => {}, { from: 0 });
+  b.client.start();
+  await b.pass(1_000);
+  page.turn(false);
+  await b.pass(0);
+  assert.equal(b.calls.length, 2);
+  assert.ok(b.calls[0]?.aborted);
+  assert.ok(b.last().streamed);
+});
+
 test('a page that is hidden while a request is held lets it end', async (t) => {
   const page = showPage(t);
   const b = bench(t);

@@ -1,0 +1,2 @@
+globalThis.received = [];
+MessageBus.subscribe('/numbers', (data) => received.push(data), 0);

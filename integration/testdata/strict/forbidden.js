@@ -1,0 +1,5 @@
+try {
+  globalThis.evaluated = eval('true');
+} catch (error) {
+  globalThis.refused = error.name;
+}
