@@ -57,6 +57,11 @@ soak: ## Publish and subscribe under random faults and check the history (DURATI
 	@scripts/setup.sh race servers
 	@DURATION=$(DURATION) scripts/stores.sh soak
 
+.PHONY: guide
+guide: ## Run the steps of docs/from-ruby.md with a Rails-shaped application (MESSAGE_BUS_LIB names the gem's lib)
+	@scripts/setup.sh guide
+	@MESSAGEBUS_TEST_SERVERS=local $(go) test -count=1 -timeout 10m -v ./rubycompat/guide
+
 .PHONY: lint
 lint: ## Check formatting, scripts, vet and the linters
 	@scripts/setup.sh lint

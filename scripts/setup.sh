@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Installs what the project's commands need and this machine does not have.
 #
-#   scripts/setup.sh [go | race | js | lint | servers | test]...     (default: test)
+#   scripts/setup.sh [go | race | js | lint | servers | guide | test]...     (default: test)
 #
 #   go        to build and to run the demo: Go
 #   race      to run the Go tests with the race detector: Go and a C compiler
 #   js        to rebuild the browser client: Node and npm
 #   lint      to check the code: Go, shellcheck, golangci-lint
 #   servers   to test the stores: Redis, Postgres and PgBouncer
+#   guide     to run docs/from-ruby.md: Go, Ruby, Redis, nginx and a browser; the gem
+#             message_bus itself is the user's to install, or to name in MESSAGE_BUS_LIB
 #   test      all of it, a browser, proxies, Docker and the newest Postgres
 #
 # Debian starts a server when it installs one. The tests use none of those: they start
@@ -88,12 +90,17 @@ need_servers() {
 		missing "pgbouncer" "the tests put one in front of Postgres" pgbouncer
 }
 
-need_proxies() {
+need_proxies() { # COMMAND...
 	local name
-	for name in nginx haproxy caddy; do
+	for name in "$@"; do
 		have "$name" || [[ -x /usr/sbin/$name ]] ||
 			missing "$name" "the documented settings of proxies are tested" "$name"
 	done
+}
+
+need_ruby() {
+	ruby -e 'require "rack"; require "redis"; require "puma"; require "rack/session/cookie"' 2>/dev/null ||
+		missing "ruby" "the guide's application is written in it" ruby ruby-rack ruby-redis puma
 }
 
 # A Docker that answers is enough. As root, scripts/docker.sh starts one where none
@@ -185,7 +192,7 @@ for subset in "$@"; do
 		need_compiler
 		need_browser
 		need_servers
-		need_proxies
+		need_proxies nginx haproxy caddy
 		need_docker
 		need_tool make "runs the project's commands"
 		need_tool curl "the README's commands are run as printed"
@@ -193,7 +200,15 @@ for subset in "$@"; do
 		lint=yes newest_postgres=yes
 		;;
 	servers) need_servers ;;
-	*) fail "scripts/setup.sh: unknown subset \"$subset\"; it takes go, race, js, lint, servers and test" ;;
+	guide)
+		need_go
+		need_ruby
+		need_tool redis-server "Ruby and Go share one"
+		need_proxies nginx
+		need_tool curl "the guide's commands are run as printed"
+		need_browser
+		;;
+	*) fail "scripts/setup.sh: unknown subset \"$subset\"; it takes go, race, js, lint, servers, guide and test" ;;
 	esac
 done
 

@@ -1,4 +1,5 @@
-// Package command runs the messagebus command as its users do: as a program.
+// Package command runs programs as their users do: the messagebus command, and others
+// beside it.
 package command
 
 import (
@@ -69,10 +70,11 @@ func Binary(tb testing.TB) string {
 // Remove removes what Binary has built, at the end of the test run.
 func Remove() error { return os.RemoveAll(binary.folder) }
 
-// A Process is one running messagebus.
+// A Process is one running program.
 type Process struct {
 	tb   testing.TB
 	cmd  *exec.Cmd
+	name string        // with its arguments
 	done chan struct{} // closed when the process has ended
 
 	mu     sync.Mutex
@@ -85,13 +87,22 @@ type Process struct {
 // test has done so.
 func Start(tb testing.TB, args ...string) *Process {
 	tb.Helper()
-	p := &Process{tb: tb, cmd: exec.Command(Binary(tb), args...), done: make(chan struct{}), grown: make(chan struct{})}
+	cmd := exec.Command(Binary(tb), args...)
 	// Settings of the machine are not what is tested.
 	for _, variable := range os.Environ() {
 		if !strings.HasPrefix(variable, "MESSAGEBUS_") {
-			p.cmd.Env = append(p.cmd.Env, variable)
+			cmd.Env = append(cmd.Env, variable)
 		}
 	}
+	return Run(tb, cmd)
+}
+
+// Run runs a program that goes on until it is interrupted, and then ends with a
+// success. It is stopped with the test, unless the test has done so.
+func Run(tb testing.TB, cmd *exec.Cmd) *Process {
+	tb.Helper()
+	name := strings.Join(append([]string{filepath.Base(cmd.Path)}, cmd.Args[1:]...), " ")
+	p := &Process{tb: tb, cmd: cmd, name: name, done: make(chan struct{}), grown: make(chan struct{})}
 	read, write, err := os.Pipe()
 	if err != nil {
 		tb.Fatal(err)
@@ -101,13 +112,13 @@ func Start(tb testing.TB, args ...string) *Process {
 	write.Close()
 	if err != nil {
 		read.Close()
-		tb.Fatalf("command: messagebus %s: %v", strings.Join(args, " "), err)
+		tb.Fatalf("command: %s: %v", name, err)
 	}
 	go p.follow(read)
 	tb.Cleanup(func() {
 		p.Stop()
 		if tb.Failed() {
-			tb.Logf("messagebus %s printed:\n%s", strings.Join(args, " "), p.output())
+			tb.Logf("%s printed:\n%s", name, p.output())
 		}
 	})
 	return p
@@ -160,9 +171,9 @@ func (p *Process) WaitFor(what string, find func(output string) (string, bool)) 
 			if found, ok := find(p.output()); ok {
 				return found
 			}
-			p.tb.Fatalf("command: messagebus ended without printing %s", what)
+			p.tb.Fatalf("command: %s ended without printing %s", p.name, what)
 		case <-deadline.C:
-			p.tb.Fatalf("command: messagebus did not print %s", what)
+			p.tb.Fatalf("command: %s did not print %s", p.name, what)
 		}
 	}
 }
@@ -183,14 +194,14 @@ func (p *Process) Stop() {
 	select {
 	case <-p.done:
 	case <-deadline.C:
-		p.tb.Error("command: messagebus does not end on an interrupt")
+		p.tb.Errorf("command: %s does not end on an interrupt", p.name)
 		_ = p.cmd.Process.Kill()
 		<-p.done
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.status != nil {
-		p.tb.Errorf("command: messagebus ended with %v", p.status)
+		p.tb.Errorf("command: %s ended with %v", p.name, p.status)
 		p.status = nil
 	}
 }
