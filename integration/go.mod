@@ -11,6 +11,7 @@ require (
 	github.com/messagebus-go/messagebus/jsclient v0.0.0
 	github.com/messagebus-go/messagebus/transport v0.0.0
 	github.com/messagebus-go/messagebus/transport/ws v0.0.0
+	go.yaml.in/yaml/v3 v3.0.5
 )
 
 require (
@@ -61,7 +62,6 @@ require (
 	go.opentelemetry.io/otel/metric v1.44.0 // indirect
 	go.opentelemetry.io/otel/trace v1.44.0 // indirect
 	go.uber.org/atomic v1.12.0 // indirect
-	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect

@@ -29,7 +29,7 @@ readonly steps=(
 	'unit: tests of the released modules, with the race detector'
 	'integration: tests of the other modules, with servers and a browser'
 	'newest: the suite of the stores on the newest Postgres'
-	'containers: the tests of the servers themselves, in Docker'
+	'containers: the tests of the servers themselves, and the image, in Docker'
 )
 
 # --- the steps ---------------------------------------------------------------
@@ -152,7 +152,8 @@ step_newest() {
 }
 
 step_containers() {
-	MESSAGEBUS_TEST_SERVERS=docker scripts/docker.sh go test -race -shuffle=on -count=1 -timeout 10m ./integration/stores
+	MESSAGEBUS_TEST_SERVERS=docker scripts/docker.sh go test -race -shuffle=on -count=1 -timeout 10m -tags docker \
+		./integration/stores ./integration/packaging/image
 }
 
 # --- running them ------------------------------------------------------------
