@@ -9,8 +9,8 @@ import (
 	"github.com/messagebus-go/messagebus/integration/command"
 )
 
-// A block is a fenced block of the page: a file, where one is named after the language, or
-// commands for a shell.
+// A block is a fenced block of the page: a file, where the line before names one, or commands
+// for a shell.
 type block struct {
 	file   string // empty: commands
 	text   string
@@ -41,43 +41,49 @@ func readSteps(t *testing.T) (steps []step) {
 	if !begins || !ends {
 		t.Fatal(`docs/from-ruby.md has no part "The move"`)
 	}
-	part, info, inside := "", "", false
+	part, before, language, inside := "", "", "", false
 	var text []string
 	for line := range strings.Lines(move) {
 		line = strings.TrimSuffix(line, "\n")
 		fence, isFence := strings.CutPrefix(line, "```")
 		switch {
 		case isFence && !inside:
-			info, text, inside = fence, nil, true
+			language, text, inside = fence, nil, true
 		case isFence:
 			inside = false
 			last := &steps[len(steps)-1]
-			last.parts[part] = add(t, last.parts[part], info, strings.Join(text, "\n")+"\n")
+			last.parts[part] = add(t, last.parts[part], language, before, strings.Join(text, "\n")+"\n")
+			before = ""
 		case inside:
 			text = append(text, line)
 		case strings.HasPrefix(line, "### "):
 			steps, part = append(steps, step{name: line[4:], parts: map[string][]block{}}), ""
 		case strings.HasPrefix(line, "#### "):
 			part = line[5:]
+		case line != "":
+			before = line
 		}
 	}
 	return steps
 }
 
+// named is the end of a line before a file.
+var named = regexp.MustCompile("`([^`]+)`:$")
+
 // add adds a block, or what the last one prints.
-func add(t *testing.T, blocks []block, info, text string) []block {
+func add(t *testing.T, blocks []block, language, before, text string) []block {
 	t.Helper()
-	language, file, isFile := strings.Cut(info, " ")
+	file := named.FindStringSubmatch(before)
 	switch {
-	case isFile:
-		return append(blocks, block{file: file, text: text})
 	case language == "sh":
 		return append(blocks, block{text: text})
+	case file != nil:
+		return append(blocks, block{file: file[1], text: text})
 	case (language == "json" || language == "text") && len(blocks) > 0 && blocks[len(blocks)-1].file == "":
 		blocks[len(blocks)-1].prints = text
 		return blocks
 	default:
-		t.Fatalf("docs/from-ruby.md: a block of %q is no file, no commands and not what commands print:\n%s", info, text)
+		t.Fatalf("docs/from-ruby.md: after %q a block of %q is no file, no commands and not what commands print:\n%s", before, language, text)
 		return nil
 	}
 }
