@@ -1,7 +1,10 @@
 package transport
 
 import (
+	"context"
+	"fmt"
 	"net/http"
+	"sync"
 	"testing"
 
 	"github.com/messagebus-go/messagebus/bus"
@@ -51,4 +54,33 @@ func TestClient_TakesWhatCameDuringItsReadThoughItIsToEnd(t *testing.T) {
 	if len(b.parts) != 3 || !b.last || string(b.parts[1]) != string(chunkParts{}.part([]byte(emptyArray))) {
 		t.Errorf("%q", b.parts)
 	}
+}
+
+// A WebSocket may fall behind at any moment, also while it subscribes.
+func TestClient_FallsBehindWhileChannelsAreAdded(t *testing.T) {
+	t.Parallel()
+	h := &Handler{table: newTable(), options: Options{Limits: LimitOptions{MaxChannels: defaultMaxChannels}}}
+	c := &client{h: h, link: &link{}, encoder: arrays{textMessages{}}}
+	ctx, stop := context.WithCancel(t.Context())
+	var falling sync.WaitGroup
+	falling.Go(func() {
+		for ctx.Err() == nil {
+			c.mu.Lock()
+			c.state = upToDate
+			c.fallBehind()
+			c.mu.Unlock()
+		}
+	})
+	asks := make([]ask, 2000)
+	for i := range asks {
+		asks[i].channel = fmt.Sprint("/", i)
+	}
+	for range 20 {
+		if _, err := h.addFresh(c, asks); err != nil {
+			t.Error(err)
+		}
+		h.leave(c, channelsOf(asks))
+	}
+	stop()
+	falling.Wait()
 }

@@ -128,11 +128,14 @@ func TestSocket_StreamsAndNoticesWhoLeaves(t *testing.T) {
 func TestSocket_EndOfTheAnswerArrivesAfterPipelinedBytes(t *testing.T) {
 	t.Parallel()
 	eachKind(t, func(t *testing.T, start func(*httptest.Server)) {
-		s := listen(t, &transport.Options{LongPoll: transport.LongPollOptions{Hold: 50 * time.Millisecond}}, nil, start)
+		s := listen(t, nil, nil, start)
 		p := send(t, s.dial(t), request("/message-bus/me/poll", "/a=0")).head()
 		p.want(noMessages)
 		if _, err := io.WriteString(p.conn, strings.Repeat("more", 1000)); err != nil {
 			t.Fatal(err)
+		}
+		if err := s.handler.Shutdown(t.Context()); err != nil {
+			t.Error(err)
 		}
 		p.want(noMessages, "")
 		p.wantEnd()

@@ -374,10 +374,10 @@ func (h *Handler) addFresh(c *client, asks []ask) ([]*subscription, error) {
 	for _, s := range subs {
 		s.fresh = true
 	}
+	h.table.add(subs) // before c has them: who looks at them there looks at their entries
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.subs = append(c.subs, subs...)
-	c.mu.Unlock()
-	h.table.add(subs)
 	return subs, nil
 }
 
