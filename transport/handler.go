@@ -38,7 +38,7 @@ type Handler struct {
 
 // NewHandler returns a Handler for a bus, which must not be a view made by
 // Site: Identity.Site says to which site a client belongs. opts may be nil. It
-// fails on a negative setting, and does not ask the store anything: while the
+// fails on a setting out of range, and does not ask the store anything: while the
 // store does not answer, requests are answered with errors, and live messages
 // come as soon as it does.
 func NewHandler(b *bus.Bus, opts *Options) (*Handler, error) {

@@ -12,9 +12,9 @@ import (
 	"github.com/messagebus-go/messagebus/bus"
 )
 
-// Options are the settings of a Handler. Zero fields mean defaults. The
-// functions are called from many goroutines at once; a panic in one is logged
-// and goes no further.
+// Options are the settings of a Handler. Zero fields mean defaults; no duration
+// may be longer than 30 days. The functions are called from many goroutines at
+// once; a panic in one is logged and goes no further.
 type Options struct {
 	// BasePath is the path below which message-bus/ lies. Slashes are added
 	// and doubled ones dropped: "/foo", "foo/" and "//foo//" are all /foo/.
@@ -157,7 +157,7 @@ const (
 // resolve checks the options and fills in the defaults.
 func (o *Options) resolve() (Options, error) {
 	r := *o
-	if err := r.checkSigns(); err != nil {
+	if err := r.checkRanges(); err != nil {
 		return r, err
 	}
 	r.LongPoll.setDefaults()
@@ -178,13 +178,17 @@ func (o *Options) resolve() (Options, error) {
 	return r, nil
 }
 
-func (o *Options) checkSigns() error {
+// maxDuration is the longest that a setting may be, so that several of them can
+// be added up.
+const maxDuration = 30 * 24 * time.Hour
+
+func (o *Options) checkRanges() error {
 	for name, d := range map[string]time.Duration{
 		"LongPoll.Hold": o.LongPoll.Hold, "LongPoll.MaxAge": o.LongPoll.MaxAge, "LongPoll.Heartbeat": o.LongPoll.Heartbeat, "LongPoll.Drain": o.LongPoll.Drain,
 		"Limits.ReadTimeout": o.Limits.ReadTimeout, "Limits.WriteTimeout": o.Limits.WriteTimeout,
 	} {
-		if d < 0 {
-			return fmt.Errorf("transport: %s is %v; it must be 0 (the default) or more", name, d)
+		if d < 0 || d > maxDuration {
+			return fmt.Errorf("transport: %s is %v; it must be 0 (the default) to %v", name, d, maxDuration)
 		}
 	}
 	for name, n := range map[string]int64{

@@ -79,6 +79,18 @@ func TestStream_PeerOfAWrappedWriterThatTakesLongGetsAll(t *testing.T) {
 	})
 }
 
+// What comes after the last part is net/http's to write, and may be stuck as well.
+func TestStream_PeerOfAWrappedWriterThatTakesNoEndIsCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := wrapped(t, nil).poll("me", "/a=0").head()
+		p.want(noMessages, noMessages)
+		<-time.After(time.Minute)
+		if n, err := p.conn.Read(make([]byte, 100)); err == nil {
+			t.Errorf("%d bytes after a minute", n)
+		}
+	})
+}
+
 func TestShutdown_EndsAWriteOfAWrappedWriterThatIsStuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := wrapped(t, slowOptions(1<<20))

@@ -3,6 +3,7 @@ package transport_test
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -193,11 +194,13 @@ func TestRequest_WhoGetsAMessage(t *testing.T) {
 	}
 }
 
-func TestNewHandler_RefusesNegativeSettings(t *testing.T) {
+func TestNewHandler_RefusesSettingsOutOfRange(t *testing.T) {
 	t.Parallel()
 	b := bustest.New(t)
 	for _, opts := range []transport.Options{
 		{LongPoll: transport.LongPollOptions{Hold: -1}},
+		{LongPoll: transport.LongPollOptions{MaxAge: math.MaxInt64}}, // would be over at once
+		{LongPoll: transport.LongPollOptions{Heartbeat: math.MaxInt64}},
 		{Limits: transport.LimitOptions{WriteTimeout: -1}},
 		{Limits: transport.LimitOptions{MaxRequestBytes: -1}},
 		{Limits: transport.LimitOptions{MaxChannels: -1}},

@@ -18,6 +18,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, c *client, q *q
 	h.begin(c, q, d)
 	defer h.cut(c, Left) // if the writer panics
 	out.setHeader(q, r)
+	defer out.timeEnd()
 	defer out.abortWith(h.ctx)()
 	var b batch
 	for {
@@ -92,6 +93,11 @@ func (out *responseWriter) abortWith(ctx context.Context) func() {
 // liftDeadline lets writes last again; false: the writer knows no deadlines.
 func (out *responseWriter) liftDeadline() bool {
 	return !errors.Is(out.control.SetWriteDeadline(time.Time{}), http.ErrNotSupported)
+}
+
+// timeEnd gives what net/http writes after the last part its time too.
+func (out *responseWriter) timeEnd() {
+	_ = out.control.SetWriteDeadline(time.Now().Add(out.timeout))
 }
 
 func (out *responseWriter) setHeader(q *query, r *http.Request) {
