@@ -25,8 +25,8 @@
 //
 //   - A slow client delays nobody. What waits for it is bounded; beyond that it
 //     is dropped and read from the backlog once the client has caught up.
-//     One that takes nothing at all for Limits.WriteTimeout is cut off, and
-//     goes on from its position with its next request.
+//     One that does not take 16 KiB in Limits.WriteTimeout, or what there is,
+//     is cut off, and goes on from its position with its next request.
 //
 //   - What was lost for good is told to clients that ask for it, as section 6
 //     of docs/protocol.md has it; others see nothing of it.
