@@ -57,7 +57,15 @@ class Commands
     @output ||= Mutex.new
   end
 
+  # Redis::ReadOnlyError is named by the gem, and missing in redis-rb 4: there the error is
+  # a CommandError, which the gem knows by its text.
+  def complete_redis
+    require "redis"
+    Redis.const_set(:ReadOnlyError, Class.new(Redis::CommandError)) unless Redis.const_defined?(:ReadOnlyError)
+  end
+
   def open_bus(configuration)
+    complete_redis if configuration[:backend] == "redis"
     configuration[:backend] = configuration[:backend].to_sym
     MessageBus::Instance.new.tap { |bus| bus.configure(configuration.merge(logger: Logger.new($stderr))) }
   end

@@ -36,9 +36,34 @@ class Store < Commands
     @bus.publish(channel, data, options(named))
   end
 
+  # Publishes what the text evaluates to.
+  def publish_ruby(channel, text)
+    @bus.publish(channel, eval(text))
+  end
+
+  def subscribed
+    @bus.backend_instance.subscribed
+  end
+
+  def destroy
+    @bus.destroy
+    nil
+  end
+
   # Publishes 1, 2, … with a label in front; returns the ids.
   def publish_many(channel, label, count, **named)
     (1..count).map { |n| @bus.publish(channel, "#{label} #{n}", options(named)) }
+  end
+
+  # The same to a server that refuses writes: the thread that asks whether it still does
+  # may close the connection under a publish.
+  def publish_queued(channel, label, count, **named)
+    (1..count).each do |n|
+      @bus.publish(channel, "#{label} #{n}", options(named))
+    rescue IOError, Redis::BaseConnectionError
+      retry
+    end
+    nil
   end
 
   # The same on several channels by turns.
