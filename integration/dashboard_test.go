@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -15,9 +16,11 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"github.com/messagebus-go/messagebus/integration/browser"
 	"github.com/messagebus-go/messagebus/integration/command"
+	"github.com/messagebus-go/messagebus/integration/stores"
 )
 
 // adminKey has what a form and a header must not spoil.
@@ -35,14 +38,15 @@ type watched struct {
 	clients, admin string // addresses
 }
 
-func serveWatched(t *testing.T, adminListen string) *watched {
+func serveWatched(t *testing.T, adminListen string, more ...string) *watched {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "key")
 	if err := os.WriteFile(file, []byte(adminKey+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
-	s := &watched{t: t, process: command.Start(t, "serve", "--listen", "127.0.0.1:0", "--admin-listen", adminListen, "--admin-key-file", file, "--drain", "10ms")}
+	args := []string{"serve", "--listen", "127.0.0.1:0", "--admin-listen", adminListen, "--admin-key-file", file, "--drain", "10ms"}
+	s := &watched{t: t, process: command.Start(t, append(args, more...)...)}
 	address := func(whom string) string {
 		return s.process.WaitFor("where it listens for "+whom, func(output string) (string, bool) {
 			found := listensFor[whom].FindStringSubmatch(output)
@@ -177,6 +181,11 @@ func TestDashboard_ShowsWhatHappens(t *testing.T) {
 		return Number(row.cells[1].textContent) === 40 && Number(row.cells[2].textContent) === 40;
 	})()`)
 	w.Screenshot("dashboard-traffic-light")
+	checkNames(t, w)
+
+	t.Log("a plot is read with the keyboard")
+	w.Type(".plot:nth-child(2) svg", kb.ArrowLeft)
+	w.WaitFor(`/^\d\d:\d\d:\d\d: [\d.,]+ \/s$/.test(document.querySelector('.plot:nth-child(2) .plot-note.reads').textContent)`)
 
 	t.Log("names stay text")
 	w.WaitForText("#channels", `/<script>alert(1)</script>"'&\u{202e}`)
@@ -228,4 +237,116 @@ func TestDashboard_ShowsWhatHappens(t *testing.T) {
 	w.Visit("http://" + s.admin + "/dashboard/")
 	w.WaitForText(".card-title", "Log in")
 	checkProblems(t, w)
+}
+
+// checkNames checks that a screen reader can name whatever can be used, and that no
+// id is there twice.
+func checkNames(t *testing.T, w *browser.Window) {
+	t.Helper()
+	if nameless := browser.Eval[[]string](w, `[...document.querySelectorAll('a, button, input:not([type=hidden]), textarea, svg[tabindex], [role=region], section')]
+		.filter((e) => !(e.getAttribute('aria-label') || document.getElementById(e.getAttribute('aria-labelledby')) || e.labels?.length || e.textContent.trim()))
+		.map((e) => e.outerHTML)`); len(nameless) > 0 {
+		t.Errorf("without a name: %q", nameless)
+	}
+	if twice := browser.Eval[[]string](w, `[...document.querySelectorAll('[id]')].map((e) => e.id).filter((id, i, all) => all.indexOf(id) !== i)`); len(twice) > 0 {
+		t.Errorf("there twice: %q", twice)
+	}
+}
+
+// checkWidth checks that the page is not wider than its window.
+func checkWidth(t *testing.T, windows ...*browser.Window) {
+	t.Helper()
+	for _, w := range windows {
+		if wide := browser.Eval[int](w, `document.documentElement.scrollWidth - innerWidth`); wide > 0 {
+			t.Errorf("the page is %d pixels wider than its window", wide)
+		}
+	}
+}
+
+// hang holds a request and reads nothing.
+func (s *watched) hang(client, channel string) {
+	s.t.Helper()
+	conn, err := net.Dial("tcp", s.clients)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { conn.Close() })
+	if err := conn.(*net.TCPConn).SetReadBuffer(4096); err != nil {
+		s.t.Fatal(err)
+	}
+	body := channel + "=-1"
+	_, err = fmt.Fprintf(conn, "POST /message-bus/%s/poll HTTP/1.1\r\nHost: here\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s",
+		client, len(body), body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func TestDashboard_SaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	redis := stores.Redis(t)
+	s := serveWatched(t, "127.0.0.1:0", "--store", redis.URL(), "--write-timeout", "1s")
+	b := browser.Start(t)
+	desk, phone := wide(b, t, "desk", browser.Options{Dark: true}), b.Open(t, "phone", browser.Options{Phone: true})
+	both := []*browser.Window{desk, phone}
+	for _, w := range both {
+		s.logIn(w)
+	}
+	desk.WaitForText("#vitals", redis.URL())
+
+	t.Log("who reads nothing is named")
+	s.hang("tablet-of-joe", "/large")
+	desk.WaitForText("#largest", "tablet-of-joe")
+	for range 12 { // more than the sockets hold
+		s.publish("/large", strings.Repeat("x", 1<<20))
+	}
+	desk.WaitForText("#slow", "tablet-of-joe")
+	desk.WaitForText("#events", "has read nothing for too long")
+	for _, w := range both {
+		w.WaitForText("#headline", "All is well")
+	}
+	desk.Screenshot("dashboard-slow-dark")
+	phone.Screenshot("dashboard-phone-light")
+	checkWidth(t, both...)
+
+	t.Log("the store goes")
+	redis.Stop()
+	for _, w := range both {
+		w.WaitForText("#headline", "Messages are not delivered")
+		w.WaitForText("#findings", "No live feed")
+		w.WaitForText("#vitals", "does not answer")
+	}
+	desk.Screenshot("dashboard-trouble-dark")
+	phone.Screenshot("dashboard-phone-trouble-light")
+	checkWidth(t, both...)
+	if title := browser.Eval[string](desk, `document.title`); !strings.HasPrefix(title, "(✕)") {
+		t.Errorf("the tab says %q", title)
+	}
+
+	t.Log("and comes back")
+	redis.Start()
+	for _, w := range both {
+		w.WaitFor(`['well', 'notice'].includes(document.querySelector('#verdict').dataset.level)`)
+	}
+	desk.WaitForText("#events", "Trouble")
+	desk.WaitForText("#vitals", "accepted")
+
+	t.Log("the server goes")
+	s.process.Stop()
+	for _, w := range both {
+		w.WaitForText("#headline", "No answer from the server")
+		w.WaitForText("#findings", "What is below is of")
+	}
+	desk.Screenshot("dashboard-lost-dark")
+	phone.Screenshot("dashboard-phone-lost-light")
+	checkWidth(t, both...)
+
+	t.Log("and comes back, for which the key is asked again")
+	again := serveWatched(t, s.admin, "--store", redis.URL())
+	for _, w := range both {
+		w.WaitForText(".card-note", "The session has ended")
+	}
+	phone.Screenshot("dashboard-phone-login-light")
+	again.logIn(desk)
+	checkProblems(t, both...)
 }

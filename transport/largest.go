@@ -15,8 +15,9 @@ type HeldRequest struct {
 }
 
 // Largest returns the n held requests for which most waits to be read; where as
-// much waits for several, those with more channels. It looks at every held
-// request, so it is for people who ask now and then.
+// much waits for several, those with more channels, and those in the order
+// of their client ids. It looks at every held request, so it is for people who ask
+// now and then.
 func (h *Handler) Largest(n int) []HeldRequest {
 	var largest []HeldRequest
 	if n <= 0 {
@@ -42,7 +43,7 @@ func (h *Handler) Largest(n int) []HeldRequest {
 }
 
 func (r HeldRequest) largerThan(o HeldRequest) bool {
-	return cmp.Or(cmp.Compare(r.Queued, o.Queued), cmp.Compare(r.Channels, o.Channels)) > 0
+	return cmp.Or(cmp.Compare(r.Queued, o.Queued), cmp.Compare(r.Channels, o.Channels), cmp.Compare(o.ClientID, r.ClientID)) > 0
 }
 
 func (c *client) describe() (r HeldRequest, held bool) {

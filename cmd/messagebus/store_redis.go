@@ -127,4 +127,13 @@ type owned struct {
 	client io.Closer
 }
 
+// Count implements driver.Counter, as all stores here do.
+func (o owned) Count(ctx context.Context, channels []string) ([]int, error) {
+	counter, counts := o.Backend.(driver.Counter)
+	if !counts {
+		return nil, errors.ErrUnsupported
+	}
+	return counter.Count(ctx, channels)
+}
+
 func (o owned) Close() error { return errors.Join(o.Backend.Close(), o.client.Close()) }

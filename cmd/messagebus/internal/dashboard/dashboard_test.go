@@ -161,7 +161,7 @@ func TestOverview_MemoryIsBounded(t *testing.T) {
 type prometheusHooks struct{}
 
 func (prometheusHooks) transport() *transport.Trace {
-	return &transport.Trace{Deliver: func(*bus.Message, int) {}, Slow: func(transport.Identity, string) {}}
+	return &transport.Trace{Deliver: func(*bus.Message, int) {}, Slow: func(transport.Identity, string) {}, Disconnect: func(transport.Identity, string, transport.Reason) {}}
 }
 
 func TestVerdict_SaysWhatIsWrongAndSinceWhen(t *testing.T) {

@@ -81,8 +81,8 @@ type Client struct {
 	Behind   bool   `json:"behind"` // it is served from the backlog
 }
 
-// A SlowClient is one that read so slowly that what waited for it was dropped,
-// to be read from the backlog.
+// A SlowClient is one that read so slowly that what waited for it was dropped, to
+// be read from the backlog, or that was cut off.
 type SlowClient struct {
 	Client string    `json:"client"`
 	User   string    `json:"user"`
@@ -167,7 +167,7 @@ func (r *Recorder) slowest() []SlowClient {
 	all := make([]SlowClient, 0, len(heaviest))
 	for _, who := range heaviest {
 		t := r.slow.entries[who]
-		all = append(all, SlowClient{Client: who.client, User: who.user, Site: who.site, Times: int(t.delivered), Last: t.last})
+		all = append(all, SlowClient{Client: who.client, User: who.user, Site: who.site, Times: t.times, Last: t.last})
 	}
 	return all
 }

@@ -73,7 +73,7 @@ func (r *Recorder) Bus(next *bus.Trace) *bus.Trace {
 		next.FeedDown(err)
 	}
 	t.Gap = func(e *bus.GapError) {
-		r.note("possible loss", fmt.Sprintf("Something may be missing on %s between %d and %d (%s)", strconv.Quote(e.Channel), e.After, e.Next, e.Reason))
+		r.note("possible loss", lossText(e))
 		next.Gap(e)
 	}
 	t.Undecodable = func(e *bus.DecodeError) {
@@ -91,10 +91,27 @@ func (r *Recorder) Transport(next *transport.Trace) *transport.Trace {
 		next.Deliver(m, requests)
 	}
 	t.Slow = func(id transport.Identity, client string) {
-		r.tooSlow(nameOf(id, client))
+		r.tooSlow(nameOf(id, client), "reads too slowly: what waited is dropped, and read from the backlog")
 		next.Slow(id, client)
 	}
+	t.Disconnect = func(id transport.Identity, client string, why transport.Reason) {
+		if why == transport.TooSlow {
+			r.tooSlow(nameOf(id, client), "has read nothing for too long, and is cut off")
+		}
+		next.Disconnect(id, client, why)
+	}
 	return &t
+}
+
+func lossText(e *bus.GapError) string {
+	where := "on all channels" // of a reader of all
+	if e.Channel != "" {
+		where = "on " + strconv.Quote(e.Channel)
+	}
+	if e.Reason == bus.GapReset {
+		return fmt.Sprintf("Ids began again %s: after %d comes %d; what was stored before is gone", where, e.After, e.Next)
+	}
+	return fmt.Sprintf("Something may be missing %s between %d and %d (%s)", where, e.After, e.Next, e.Reason)
 }
 
 func (r *Recorder) published(p bus.PublishInfo) {
@@ -130,11 +147,12 @@ func nameOf(id transport.Identity, client string) clientName {
 	return clientName{clip(id.Site, maxName), clip(id.UserID.String(), maxName), clip(client, maxName)}
 }
 
-func (r *Recorder) tooSlow(who clientName) {
+func (r *Recorder) tooSlow(who clientName, what string) {
+	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.slow.at(who, 1, time.Now()).delivered++
-	r.events.add(time.Now(), "slow client", fmt.Sprintf("Client %s reads too slowly, and is served from the backlog", strconv.Quote(who.client)))
+	r.slow.at(who, 1, now).times++
+	r.events.add(now, "slow client", fmt.Sprintf("Client %s %s", strconv.Quote(who.client), what))
 }
 
 func (r *Recorder) note(kind, text string) {

@@ -27,6 +27,7 @@ type sketch[K comparable] struct {
 type tally struct {
 	weight                      float64 // for the ranking; an upper bound
 	published, delivered, bytes float64
+	times                       int // of a client; they do not fade
 	since, last                 time.Time
 }
 

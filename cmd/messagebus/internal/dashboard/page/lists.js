@@ -53,15 +53,17 @@ export function showEvents({ events, at }) {
   byId('events').replaceChildren(...events.map((e) => {
     const [first, last] = [Date.parse(e.first), Date.parse(e.last)];
     const text = element('p', { class: 'event-text' });
-    text.append(visible(e.text));
+    text.append(visible(sentence(e.text)));
     const more = e.count > 1 ? [element('p', { class: 'event-more' }, `${count(e.count)} times from ${time(first, at)}; this was the last`)] : [];
     return element('li', { class: 'event', 'data-state': weights[e.kind] ?? 'good' },
       element('time', { class: 'event-time', datetime: new Date(last).toISOString(), title: exactTime(last) }, time(last, at)),
-      element('div', { class: 'event-body' }, element('p', { class: 'event-kind' }, e.kind.charAt(0).toUpperCase() + e.kind.slice(1)), text, ...more));
+      element('div', { class: 'event-body' }, element('p', { class: 'event-kind' }, sentence(e.kind)), text, ...more));
   }));
   byId('events').hidden = events.length === 0;
   byId('events-empty').hidden = events.length > 0;
 }
+
+const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 const totals = [
   ['published', 'Published'], ['published_bytes', 'Bytes of these', bytes], ['delivered', 'Delivered'], ['connected', 'Connections held'],

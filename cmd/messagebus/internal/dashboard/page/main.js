@@ -1,7 +1,7 @@
 // Asks how things are every two seconds, and shows it. What cannot be had is said, and
 // what was there before stays, marked as old.
 
-import { byId, element, setText } from './dom.js';
+import { byId, element, setText, visible } from './dom.js';
 import { duration, time, exactTime } from './format.js';
 import { ask, Ended, logIn } from './server.js';
 import { Plots } from './plots.js';
@@ -39,8 +39,14 @@ function showVerdict({ verdict, at }) {
   const since = Date.parse(verdict.since);
   byId('since').replaceChildren(`for ${duration(at - since)}, since `, clockOf(since, at));
   byId('findings').replaceChildren(...verdict.findings.map((f) => element('li', { class: `finding ${f.level}` },
-    element('span', { class: 'finding-text' }, f.text), element('span', { class: 'finding-since' }, 'since ', clockOf(Date.parse(f.since), at)))));
+    sayFinding(f.text), element('span', { class: 'finding-since' }, 'since ', clockOf(Date.parse(f.since), at)))));
   document.title = `${{ well: '', notice: '(!) ', trouble: '(✕) ' }[verdict.level] ?? ''}messagebus dashboard · ${location.host}`;
+}
+
+function sayFinding(text) {
+  const said = element('span', { class: 'finding-text' });
+  said.append(visible(text));
+  return said;
 }
 
 function clockOf(at, now) {

@@ -14,7 +14,7 @@ const kinds = [
   { key: 'held', title: 'Held connections', write: count, least: 4 },
   { key: 'published', title: 'Published', write: rate, least: 1 },
   { key: 'delivered', title: 'Delivered', write: rate, least: 1 },
-  { key: 'publish_ms', title: 'Time to publish', write: milliseconds, least: 1 },
+  { key: 'publish_ms', title: 'Time to publish, average', write: milliseconds, least: 1 },
 ];
 
 export class Plots {
