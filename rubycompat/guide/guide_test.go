@@ -47,6 +47,7 @@ func TestGuide_RunsAsItIsWritten(t *testing.T) {
 		t.Logf("%s: %.1f s", s.name, time.Since(begin).Seconds())
 	}
 	ann.hasAll()
+	m.cameLive()
 }
 
 // begin makes the machine what it is where the page begins.
