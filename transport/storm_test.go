@@ -107,14 +107,16 @@ func TestShutdown_AtAnyMoment(t *testing.T) {
 	}
 }
 
-func shutAtAnyMoment(t *testing.T, seed uint64) {
+// busy is a rig that clients of all kinds ask, and whose messages flow, until stop
+// is called.
+func busy(t *testing.T, seed uint64, hold time.Duration) (r *rig, rnd *rand.Rand, stop func()) {
 	t.Helper()
 	random := rand.New(rand.NewPCG(seed, 11))
-	r := newRig(t, socketOptions(transport.Options{
-		LongPoll: transport.LongPollOptions{Hold: 2 * time.Second, Heartbeat: time.Second},
+	r = newRig(t, socketOptions(transport.Options{
+		LongPoll: transport.LongPollOptions{Hold: hold, Heartbeat: time.Second},
 		Limits:   transport.LimitOptions{MaxQueuedBytes: 1000 + random.IntN(3000), WriteTimeout: 3 * time.Second},
 	}))
-	ctx, stop := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(t.Context())
 	var clients sync.WaitGroup
 	for i := range 20 {
 		rnd := rand.New(rand.NewPCG(seed, uint64(100+i)))
@@ -128,8 +130,17 @@ func shutAtAnyMoment(t *testing.T, seed uint64) {
 			<-time.After(time.Duration(random.IntN(20)) * time.Millisecond)
 		}
 	})
-	rnd := rand.New(rand.NewPCG(seed, 13))
+	rnd = rand.New(rand.NewPCG(seed, 13))
 	<-time.After(time.Duration(rnd.IntN(4000)) * time.Millisecond)
+	return r, rnd, func() {
+		cancel()
+		clients.Wait()
+	}
+}
+
+func shutAtAnyMoment(t *testing.T, seed uint64) {
+	t.Helper()
+	r, rnd, stop := busy(t, seed, 2*time.Second)
 	patience := time.Duration(rnd.IntN(3000)) * time.Millisecond
 	limit, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -142,7 +153,23 @@ func shutAtAnyMoment(t *testing.T, seed uint64) {
 		t.Errorf("%d are held afterwards", n)
 	}
 	stop()
-	clients.Wait()
+}
+
+// The bus is closed at any moment. Nobody is held for messages that cannot come.
+func TestHold_BusIsClosedAtAnyMoment(t *testing.T) {
+	for seed := range uint64(20) {
+		synctest.Test(t, func(t *testing.T) {
+			r, _, stop := busy(t, seed, time.Hour)
+			if err := r.bus.Close(); err != nil {
+				t.Error(err)
+			}
+			<-time.After(15 * time.Second) // several write timeouts
+			if n := r.handler.Held(); n != 0 {
+				t.Errorf("seed %d: %d are held", seed, n)
+			}
+			stop()
+		})
+	}
 }
 
 // keepAsking is a client that is always there, in one way or another.
@@ -184,7 +211,7 @@ func (r *rig) keepAsking(ctx context.Context, id string, random *rand.Rand) {
 	}
 }
 
-// sitSilently connects by WebSocket and reads little.
+// sitSilently connects by WebSocket, says much and reads little.
 func (r *rig) sitSilently(ctx context.Context, id string, random *rand.Rand) {
 	s, _ := r.open(id)
 	stay := time.After(time.Duration(random.IntN(3000)) * time.Millisecond)
@@ -193,9 +220,10 @@ func (r *rig) sitSilently(ctx context.Context, id string, random *rand.Rand) {
 	case <-stay: // it was refused
 		return
 	}
-	for range random.IntN(5) {
+	for range random.IntN(20) {
 		select {
 		case <-s.messages:
+		case s.commands <- fmt.Sprintf(`{"subscribe":{"/a":%d,"/%d":-1},"unsubscribe":["/%d"]}`, random.IntN(100), random.IntN(5), random.IntN(5)):
 		case <-s.closed:
 			return
 		case <-ctx.Done():
