@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Installs what the project's commands need and this machine does not have.
 #
-#   scripts/setup.sh [go | race | js | lint | servers | guide | test]...     (default: test)
+#   scripts/setup.sh [go | race | js | lint | servers | ruby | guide | test]...     (default: test)
 #
 #   go        to build and to run the demo: Go
 #   race      to run the Go tests with the race detector: Go and a C compiler
 #   js        to rebuild the browser client: Node and npm
 #   lint      to check the code: Go, shellcheck, golangci-lint
 #   servers   to test the stores: Redis, Postgres and PgBouncer
+#   ruby      to let Go and Ruby processes meet: Go, Node, Ruby, servers, nginx and a
+#             browser; the gem message_bus as for the guide
 #   guide     to run docs/from-ruby.md: Go, Ruby, Redis, nginx and a browser; the gem
 #             message_bus itself is the user's to install, or to name in MESSAGE_BUS_LIB
 #   test      all of it, a browser, proxies, Docker and the newest Postgres
@@ -99,8 +101,8 @@ need_proxies() { # COMMAND...
 }
 
 need_ruby() {
-	ruby -e 'require "rack"; require "redis"; require "puma"; require "rack/session/cookie"' 2>/dev/null ||
-		missing "ruby" "the guide's application is written in it" ruby ruby-rack ruby-redis puma
+	ruby -e 'require "rack"; require "redis"; require "pg"; require "puma"; require "rack/session/cookie"' 2>/dev/null ||
+		missing "ruby" "the gem's own processes run in it" ruby ruby-rack ruby-redis ruby-pg puma
 }
 
 # A Docker that answers is enough. As root, scripts/docker.sh starts one where none
@@ -200,6 +202,14 @@ for subset in "$@"; do
 		lint=yes newest_postgres=yes
 		;;
 	servers) need_servers ;;
+	ruby)
+		need_go
+		need_node
+		need_browser
+		need_servers
+		need_proxies nginx
+		need_ruby
+		;;
 	guide)
 		need_go
 		need_ruby
@@ -208,7 +218,7 @@ for subset in "$@"; do
 		need_tool curl "the guide's commands are run as printed"
 		need_browser
 		;;
-	*) fail "scripts/setup.sh: unknown subset \"$subset\"; it takes go, race, js, lint, servers, guide and test" ;;
+	*) fail "scripts/setup.sh: unknown subset \"$subset\"; it takes go, race, js, lint, servers, ruby, guide and test" ;;
 	esac
 done
 
