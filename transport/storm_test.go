@@ -160,6 +160,13 @@ func TestHold_BusIsClosedAtAnyMoment(t *testing.T) {
 	for seed := range uint64(20) {
 		synctest.Test(t, func(t *testing.T) {
 			r, _, stop := busy(t, seed, time.Hour)
+			for i := range 20 { // who would stay
+				p := r.poll(fmt.Sprint("stays", i), "/a=0", []string{"X-None: 1", "Dont-Chunk: 1"}[i%2])
+				go io.Copy(io.Discard, p.conn)
+				if i == 10 {
+					synctest.Wait()
+				}
+			}
 			if err := r.bus.Close(); err != nil {
 				t.Error(err)
 			}
