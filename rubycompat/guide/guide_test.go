@@ -47,7 +47,6 @@ func TestGuide_RunsAsItIsWritten(t *testing.T) {
 		t.Logf("%s: %.1f s", s.name, time.Since(begin).Seconds())
 	}
 	ann.hasAll()
-	m.cameLive()
 }
 
 // begin makes the machine what it is where the page begins.

@@ -33,7 +33,6 @@ func TestGuide_PagesDoNotNoticeWhichServerAnswers(t *testing.T) {
 	for _, page := range pages {
 		page.hasAll(t)
 	}
-	m.cameLive()
 }
 
 // A page is a window of somebody who has signed in, with one of the clients.
