@@ -170,8 +170,8 @@ func (m *machine) follow(blocks []block) {
 func (m *machine) run(b block) {
 	m.t.Helper()
 	commands, service, isService := strings.Cut(b.text, "messagebus serve ")
-	deadline := time.Now().Add(soon)
 	output := m.shell(commands)
+	deadline := time.Now().Add(soon)
 	for b.prints != "" && !b.fits(output) {
 		if time.Now().After(deadline) {
 			m.t.Fatalf("%sprints\n%s\nand not, as the page says,\n%s", b.text, output, b.prints)
