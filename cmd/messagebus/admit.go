@@ -33,13 +33,17 @@ func (a *admin) admit(r *http.Request) error {
 	return err
 }
 
-// checkToken refuses what would change something and was not sent by the page:
-// the cookie alone does not tell.
+// checkToken refuses what would change something and was not sent by the page, and
+// what pages of other origins ask for: the cookie alone tells neither.
 func checkToken(r *http.Request, token string) error {
-	if r.Method == http.MethodGet || r.Method == http.MethodHead || dashboard.Carries(r, token) {
+	switch {
+	case dashboard.Carries(r, token):
 		return nil
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		return refuse(http.StatusForbidden, "with a session the header %s must have its token", dashboard.TokenHeader)
+	default:
+		return checkSite(r)
 	}
-	return refuse(http.StatusForbidden, "with a session the header %s must have its token", dashboard.TokenHeader)
 }
 
 // admitLocal is for a listener without a key. It is on a loopback address, which
@@ -56,6 +60,11 @@ func (a *admin) admitLocal(r *http.Request) error {
 	if r.Header.Values("Origin") != nil {
 		return refuse(http.StatusForbidden, "requests of web pages (with an Origin header) are refused")
 	}
+	return checkSite(r)
+}
+
+// checkSite refuses what a browser says that it asks for another page.
+func checkSite(r *http.Request) error {
 	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "none" && !harmless(r, site) {
 		return refuse(http.StatusForbidden, "requests of web pages (Sec-Fetch-Site: %s) are refused", clip(site))
 	}
@@ -65,7 +74,7 @@ func (a *admin) admitLocal(r *http.Request) error {
 // harmless reports whether a browser only reads for the own page, or goes to it
 // from another one, which learns nothing by that.
 func harmless(r *http.Request, site string) bool {
-	if r.Method != http.MethodGet {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return false
 	}
 	return site == "same-origin" || r.URL.Path == dashboard.Path && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"

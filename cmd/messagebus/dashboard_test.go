@@ -133,8 +133,9 @@ func TestDashboard_ASessionAloneChangesNothing(t *testing.T) {
 	const body = `{"channel":"/a","data":1}`
 	for what, header := range map[string]http.Header{
 		"without the token": {}, "with an empty one": {dashboard.TokenHeader: {""}}, "with a wrong one": {dashboard.TokenHeader: {p.token + "x"}},
-		"from another origin": {"Origin": {"https://evil.example"}, "Sec-Fetch-Site": {"cross-site"}},
-		"as a form":           {"Content-Type": {"text/plain"}, "Origin": {"http://" + p.address}},
+		"from another origin":       {"Origin": {"https://evil.example"}, "Sec-Fetch-Site": {"cross-site"}},
+		"by a page of another port": {"Sec-Fetch-Site": {"same-site"}, dashboard.TokenHeader: {""}},
+		"as a form":                 {"Content-Type": {"text/plain"}, "Origin": {"http://" + p.address}},
 	} {
 		if got := p.send("POST", "/publish", body, header); got.status != 403 {
 			t.Errorf("%s: %d %s", what, got.status, got.body)
@@ -142,6 +143,10 @@ func TestDashboard_ASessionAloneChangesNothing(t *testing.T) {
 	}
 	if got := p.send("POST", "/publish", body, http.Header{dashboard.TokenHeader: {p.token}}); got.status != 200 || got.body != `{"id":1}`+"\n" {
 		t.Errorf("with the token: %d %s", got.status, got.body)
+	}
+	// The pages of this host's other ports are sent the cookie along with.
+	if got := p.send("GET", "/subscribe?channel=/a", "", http.Header{"Sec-Fetch-Site": {"same-site"}}); got.status != 403 {
+		t.Errorf("a page of another port reads: %d", got.status)
 	}
 	wrong, header := filled("token", "x")
 	p.send("POST", "/dashboard/logout", wrong, header)
@@ -179,7 +184,7 @@ func TestDashboard_IsNotFramedKeptOrRead(t *testing.T) {
 			t.Errorf("%s: the policy is %q", path, policy)
 		}
 		for name, want := range map[string]string{
-			"X-Frame-Options": "DENY", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
+			"X-Frame-Options": "DENY", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin",
 			"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin", "Access-Control-Allow-Origin": "",
 		} {
 			if got.header.Get(name) != want {

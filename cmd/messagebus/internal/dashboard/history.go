@@ -23,11 +23,7 @@ func gather(from prom.Gatherer) (counts, error) {
 	all := counts{}
 	for _, family := range families {
 		for _, metric := range family.GetMetric() {
-			parts := []string{family.GetName()}
-			for _, label := range metric.GetLabel() {
-				parts = append(parts, label.GetValue())
-			}
-			name := strings.Join(parts, " ")
+			name := nameOfMetric(family.GetName(), metric.GetLabel())
 			if h := metric.GetHistogram(); h != nil {
 				all[name+"_sum"], all[name+"_count"] = h.GetSampleSum(), float64(h.GetSampleCount())
 				continue
@@ -36,6 +32,14 @@ func gather(from prom.Gatherer) (counts, error) {
 		}
 	}
 	return all, err
+}
+
+// nameOfMetric is a metric's name, and the values of its labels.
+func nameOfMetric[L interface{ GetValue() string }](name string, labels []L) string {
+	for _, label := range labels {
+		name = name + " " + label.GetValue()
+	}
+	return name
 }
 
 // of returns a metric, with all the values that its label has.
