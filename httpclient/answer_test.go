@@ -4,6 +4,7 @@ import (
 	"compress/gzip"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -92,6 +93,19 @@ var badAnswers = map[string]struct {
 			_, _ = io.WriteString(w, `[{"global_id":-1,"message_id":-1,"channel":"/__gap","data":{"/a":3}},`+message(9)+`]`)
 		},
 		says: "a gap cannot be read",
+	},
+	"an epoch without end": {
+		answer: func(w http.ResponseWriter, r *http.Request) {
+			vouched(w, r, strings.Repeat("e", 4000), "["+message(2)+"]")
+		},
+		says: `the name of an epoch is too long: "eeee`,
+	},
+	"an epoch without end in a gap": {
+		answer: func(w http.ResponseWriter, r *http.Request) {
+			gap := fmt.Sprintf(`{"/a":{"after":1,"next":3,"reason":"reset","epoch":%q}}`, strings.Repeat("e", 3000))
+			vouched(w, r, "e", `[{"global_id":-1,"message_id":-1,"channel":"/__gap","data":`+gap+"},"+message(2)+"]")
+		},
+		says: `the name of an epoch is too long: "eeee`,
 	},
 	"an error": {
 		answer: func(w http.ResponseWriter, _ *http.Request) {

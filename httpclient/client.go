@@ -139,27 +139,30 @@ func (c *Client) Unsubscribe(channel string) bool {
 func (c *Client) remove(matches func(*Subscription) bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var kept []*Subscription
-	byChannel := make(map[string][]*Subscription)
-	for _, s := range c.subs {
-		if matches(s) {
-			s.end()
-			continue
-		}
-		kept = append(kept, s)
-		byChannel[s.channel] = append(byChannel[s.channel], s)
-	}
+	kept := slices.DeleteFunc(slices.Clone(c.subs), matches)
 	if len(kept) == len(c.subs) {
 		return false
 	}
 	for _, s := range c.subs {
-		if byChannel[s.channel] == nil {
-			delete(c.stored, s.channel)
+		if matches(s) {
+			s.end()
+			c.forget(s)
 		}
 	}
-	c.subs, c.byChannel = kept, byChannel
+	c.subs = kept
 	c.change()
 	return true
+}
+
+// forget takes s from those of its channel. c.mu must be held.
+func (c *Client) forget(s *Subscription) {
+	others := slices.DeleteFunc(slices.Clone(c.byChannel[s.channel]), func(other *Subscription) bool { return other == s })
+	if len(others) > 0 {
+		c.byChannel[s.channel] = others
+		return
+	}
+	delete(c.byChannel, s.channel)
+	delete(c.stored, s.channel)
 }
 
 // change has the request start anew, once for many changes in a row. c.mu must be held.

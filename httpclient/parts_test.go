@@ -177,6 +177,14 @@ func TestMessage_ReadsMembersInAnyOrder(t *testing.T) {
 			t.Errorf("%s: %v %v", raw, got, err)
 		}
 	}
+	for _, data := range []string{
+		``, `-`, `01`, `1.`, `.5`, `1e`, `tru`, `nul`, `[1,]`, `[1`, `[,1]`, `{"a"}`, `{"a":1,}`, `{a:1}`, `{"a":1`, `"a`, `"\x"`, `"\u12g4"`, `"\u12`, `"\u123"`, "\"\x19\"",
+		"\"\\u\x11\x11\x11\x11\"", `1}`, `1,"data"`, `"a""b"`, `\"a"`, strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000),
+	} {
+		if _, _, _, _, err := httpclient.ParseMessage([]byte(`{"global_id":1,"message_id":2,"channel":"/a","data":` + data + `}`)); err == nil {
+			t.Errorf("the data %.40s are taken", data)
+		}
+	}
 	for _, raw := range []string{
 		`{}`, `{"global_id":1,"message_id":2}`, `{"global_id":"1","message_id":2,"channel":"/a"}`, `{"global_id":1.5,"message_id":2,"channel":"/a"}`,
 		`{"global_id":99999999999999999999,"message_id":2,"channel":"/a"}`, `{"global_id":1,"message_id":-2,"channel":"/a"}`,

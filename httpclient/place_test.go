@@ -161,3 +161,37 @@ func TestSchedule_WaitsAsItSays(t *testing.T) {
 	next(httpclient.Moved, httpclient.Hold, 0, 0)
 	near("failed after something good", next(httpclient.Failed, httpclient.Hold, 0, 0), time.Second)
 }
+
+func TestClient_AChannelForgetsItsStoredPositionWithItsLastSubscription(t *testing.T) {
+	t.Parallel()
+	bubble(t, silent, func(r *rig) {
+		c := r.new(httpclient.Options{Positions: map[string]httpclient.Position{"/a": httpclient.After(5)}})
+		asked := func() string {
+			pass(time.Second)
+			all := r.requests()
+			return all[len(all)-1].body
+		}
+		first, err := c.Subscribe("/a", httpclient.After(0), nil)
+		if err != nil {
+			r.Fatal(err)
+		}
+		second, err := c.Subscribe("/a", httpclient.After(1), nil)
+		if err != nil {
+			r.Fatal(err)
+		}
+		first.Close()
+		if body := asked(); !strings.Contains(body, `"/a":5`) {
+			r.Errorf("request %s", body)
+		}
+		r.subscribe(c, "/a", httpclient.After(2))
+		second.Close()
+		if body := asked(); !strings.Contains(body, `"/a":5`) {
+			r.Errorf("while one is left: request %s", body)
+		}
+		c.Unsubscribe("/a")
+		r.subscribe(c, "/a", httpclient.After(3))
+		if body := asked(); !strings.Contains(body, `"/a":3`) {
+			r.Errorf("after the last one: request %s", body)
+		}
+	})
+}

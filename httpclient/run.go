@@ -241,13 +241,15 @@ func (r *run) read(response *http.Response) error {
 	if kind == "application/json" { // the server does not stream, whatever was asked for
 		r.watch.endFirst()
 	}
-	r.head(response.Header)
 	most := r.client.options.MaxMessageBytes
 	var in reader = &parser{most: most, sink: r}
 	if r.mode == events {
 		in = &eventParser{most: most, sink: r}
 	}
-	err := r.copy(response.Body, in)
+	err := r.head(response.Header)
+	if err == nil {
+		err = r.copy(response.Body, in)
+	}
 	if bad, ok := errors.AsType[*malformed](err); ok {
 		return &AnswerError{URL: r.client.shown, ContentType: response.Header.Get("Content-Type"), Problem: bad.Error()}
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 )
 
@@ -22,26 +21,34 @@ const mostLate = 64
 // vouched reports whether the server is one of this project, which tells resets itself.
 func (r *run) vouched() bool { return r.epoch != "" }
 
+// mostEpoch is how long the name of an epoch may be. It is kept for each subscription, and
+// goes into each request.
+const mostEpoch = 256
+
 // head takes what the head of the answer tells.
-func (r *run) head(header http.Header) {
+func (r *run) head(header http.Header) error {
 	r.epoch = header.Get(epochHeader)
-	refusals := refusedChannels(header.Get(refusedHeader))
+	if len(r.epoch) > mostEpoch {
+		return excerpted("the name of an epoch is too long", []byte(r.epoch))
+	}
+	refused := refusedChannels(header.Get(refusedHeader))
 	for _, s := range r.subscriptions() {
 		r.wanting = !s.place.meet(r.epoch) || r.wanting
 		was := s.refused
-		s.refused = slices.Contains(refusals, s.channel)
+		s.refused = refused[s.channel]
 		if s.refused && !was {
 			s.offer(item{err: &RefusedError{s.channel}}, s.place, r.stop)
 		}
 	}
+	return nil
 }
 
 // refusedChannels reads the list of those that the client may not have.
-func refusedChannels(list string) []string {
-	var names []string
+func refusedChannels(list string) map[string]bool {
+	names := make(map[string]bool)
 	for name := range strings.SplitSeq(list, ",") {
-		if name, err := url.QueryUnescape(strings.TrimSpace(name)); err == nil && name != "" {
-			names = append(names, name)
+		if name, err := url.QueryUnescape(strings.TrimSpace(name)); err == nil {
+			names[name] = true
 		}
 	}
 	return names
@@ -251,6 +258,9 @@ func (r *run) takeGaps(data []byte) error {
 		return excerpted("a gap cannot be read", data) // to go on would be a loss in silence
 	}
 	for channel, g := range gaps {
+		if len(g.Epoch) > mostEpoch {
+			return excerpted("the name of an epoch is too long", []byte(g.Epoch))
+		}
 		told := false
 		for _, s := range r.client.subscriptionsTo([]byte(channel)) {
 			r.takeGap(s, g, &told)
