@@ -16,7 +16,7 @@ import (
 // somebody else has got, with numbers that would replace everybody's request. They
 // come in all ways, several at once.
 func TestModel_AClientIDGetsWhatIsForTheIdentityOfEachRequest(t *testing.T) {
-	seeds := 12
+	seeds := 8
 	if testing.Short() {
 		seeds = 3
 	}
