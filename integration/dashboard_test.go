@@ -133,7 +133,7 @@ func (s *watched) logIn(w *browser.Window) {
 }
 
 // wide is the window of a desk.
-func wide(b *browser.Browser, t *testing.T, name string, opts browser.Options) *browser.Window {
+func wide(t *testing.T, b *browser.Browser, name string, opts browser.Options) *browser.Window {
 	t.Helper()
 	w := b.Open(t, name, opts)
 	w.Do(chromedp.EmulateViewport(1440, 900))
@@ -147,7 +147,7 @@ func TestDashboard_ShowsWhatHappens(t *testing.T) {
 	t.Parallel()
 	s := serveWatched(t, "127.0.0.1:0")
 	b := browser.Start(t)
-	w := wide(b, t, "desk", browser.Options{})
+	w := wide(t, b, "desk", browser.Options{})
 
 	t.Log("a wrong key is not taken")
 	w.Visit("http://" + s.admin + "/dashboard/")
@@ -287,7 +287,7 @@ func TestDashboard_SaysWhatIsWrong(t *testing.T) {
 	redis := stores.Redis(t)
 	s := serveWatched(t, "127.0.0.1:0", "--store", redis.URL(), "--write-timeout", "1s")
 	b := browser.Start(t)
-	desk, phone := wide(b, t, "desk", browser.Options{Dark: true}), b.Open(t, "phone", browser.Options{Phone: true})
+	desk, phone := wide(t, b, "desk", browser.Options{Dark: true}), b.Open(t, "phone", browser.Options{Phone: true})
 	both := []*browser.Window{desk, phone}
 	for _, w := range both {
 		s.logIn(w)
