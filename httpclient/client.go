@@ -2,6 +2,7 @@ package httpclient
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -192,6 +193,8 @@ func (c *Client) Start() {
 	}
 }
 
+var errExited = errors.New("httpclient: a callback has ended the goroutine of its client, as runtime.Goexit and a test's FailNow do")
+
 // begin starts the goroutine. c.mu must be held.
 func (c *Client) begin() {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -207,7 +210,14 @@ func (c *Client) begin() {
 		if previous != nil {
 			<-previous.done
 		}
+		served := false
+		defer func() {
+			if !served {
+				c.halt(l, errExited)
+			}
+		}()
 		c.serve(ctx, l)
+		served = true
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -183,6 +184,39 @@ func TestClient_CallbacksMayChangeTheClient(t *testing.T) {
 		pass(time.Minute)
 		if a.ids() != "1" || b.ids() != "1 2 3" || after.ids() != "2 3" || c.Status() != httpclient.Started {
 			r.Errorf("after Start: %q %q %q", a.ids(), b.ids(), after.ids())
+		}
+	})
+}
+
+func TestClient_ACallbackThatEndsItsGoroutineStopsTheClient(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(w http.ResponseWriter, r *http.Request, n int) {
+		parts(w, r, "["+message(1)+"]", "["+message(2)+"]")
+	}, func(r *rig) {
+		c := r.new(httpclient.Options{})
+		var got tape
+		if _, err := c.Subscribe("/a", httpclient.After(0), func(m httpclient.Message) {
+			got.add(m)
+			if m.ID == 1 {
+				runtime.Goexit()
+			}
+		}); err != nil {
+			r.Fatal(err)
+		}
+		other, err := c.Subscribe("/b", httpclient.Latest(), nil)
+		if err != nil {
+			r.Fatal(err)
+		}
+		if _, err := other.Next(r.Context()); err == nil || !strings.Contains(err.Error(), "ended the goroutine") {
+			r.Errorf("Next: %v", err)
+		}
+		if errs := r.errors(); len(errs) != 1 || c.Status() != httpclient.Stopped {
+			r.Errorf("errors %v, status %s", errs, c.Status())
+		}
+		c.Start()
+		pass(time.Second)
+		if got.ids() != "1 2" || c.Status() != httpclient.Started {
+			r.Errorf("after Start: %s, status %s", got.ids(), c.Status())
 		}
 	})
 }

@@ -33,7 +33,8 @@
 // at a time and in order. It reads no further while a callback runs, a queue for Next is full,
 // or the client is paused: what comes meanwhile waits in the backlog of the server. Of an answer
 // no more than one message is held, of at most Options.MaxMessageBytes, and as much again of
-// messages that come late, until the server has said that they are.
+// messages that come late, until the server has said that they are. A callback that ends its
+// goroutine, as a test's FailNow does, stops the client.
 //
 // # When the next request goes out
 //
