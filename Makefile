@@ -20,7 +20,7 @@ packages = $$(for module in $(modules); do echo "./$$module/..."; done)
 
 .PHONY: help
 help: ## Show what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: demo
 demo: ## Start the chat demo on http://127.0.0.1:8080 (needs only Go)
@@ -57,6 +57,11 @@ soak: ## Publish and subscribe under random faults and check the history (DURATI
 	@scripts/setup.sh race servers
 	@DURATION=$(DURATION) scripts/stores.sh soak
 
+.PHONY: quickstart
+quickstart: ## Run the steps of docs/getting-started.md in an empty folder, and say how long they took
+	@scripts/setup.sh quickstart
+	@$(go) test -count=1 -timeout 15m -v ./integration/gettingstarted
+
 .PHONY: ruby
 ruby: ## Let Go and Ruby processes meet, and print the matrix (MESSAGE_BUS_LIB names the gem's lib; COUNT=5 repeats it)
 	@scripts/setup.sh ruby
@@ -77,6 +82,12 @@ lint: ## Check formatting, scripts, vet and the linters
 .PHONY: fmt
 fmt: ## Format the Go code
 	@find $(modules) -name node_modules -prune -o -name '*.go' -print0 | xargs -0 gofmt -s -w
+
+.PHONY: golden-check
+golden-check: ## Record the gem again and compare with rubycompat/golden (MESSAGE_BUS_LIB names the gem's lib)
+	@scripts/setup.sh go servers
+	@MESSAGEBUS_TEST_SERVERS=local MESSAGEBUS_REQUIRE_RUBY=1 MESSAGEBUS_GOLDEN_CHECK=1 \
+		$(go) test -count=1 -timeout 20m -v ./rubycompat/record
 
 .PHONY: bench
 bench: ## Run the benchmarks (BENCH=regexp BENCHTIME=1s)

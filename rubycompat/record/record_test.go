@@ -1,0 +1,151 @@
+package record_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/messagebus-go/messagebus/bus/leakcheck"
+	"github.com/messagebus-go/messagebus/integration/command"
+	"github.com/messagebus-go/messagebus/integration/stores"
+	"github.com/messagebus-go/messagebus/rubycompat"
+	"github.com/messagebus-go/messagebus/rubycompat/record"
+)
+
+func TestMain(m *testing.M) { leakcheck.Main(m, reportNotRun, stores.Close, command.Remove) }
+
+// notRun are the tests for which there was no gem.
+var notRun struct {
+	mu    sync.Mutex
+	names []string
+}
+
+func reportNotRun() error {
+	notRun.mu.Lock()
+	defer notRun.mu.Unlock()
+	for _, name := range notRun.names {
+		fmt.Fprintln(os.Stdout, "not run:", name)
+	}
+	return nil
+}
+
+// needGem returns the gem's version, or ends the test as not run.
+func needGem(t *testing.T) string {
+	t.Helper()
+	version, err := rubycompat.Gem(t.Context())
+	if err == nil {
+		return version
+	}
+	if !errors.Is(err, rubycompat.ErrNoGem) || os.Getenv("MESSAGEBUS_REQUIRE_RUBY") != "" {
+		t.Fatalf("%v; MESSAGE_BUS_LIB names the folder lib of the gem", err)
+	}
+	leaveOut(t, err.Error())
+	return ""
+}
+
+// leaveOut ends a test as not run, which the end of the run tells.
+func leaveOut(t *testing.T, why string) {
+	t.Helper()
+	first, _, _ := strings.Cut(why, "\n")
+	notRun.mu.Lock()
+	defer notRun.mu.Unlock()
+	notRun.names = append(notRun.names, t.Name()+": "+first)
+	t.Skip("not run: ", first)
+}
+
+// thorough are recordings that take a minute: they are made again on demand.
+const thorough = "MESSAGEBUS_GOLDEN_CHECK"
+
+// TestGolden makes the recordings again and compares.
+func TestGolden(t *testing.T) {
+	t.Parallel()
+	for name := range record.Recordings {
+		t.Run(strings.TrimSuffix(name, ".json"), func(t *testing.T) {
+			t.Parallel()
+			version := needGem(t)
+			if name != "message.json" && os.Getenv(thorough) == "" {
+				leaveOut(t, "make golden-check")
+			}
+			recorded, now := again(t, name)
+			differing := 0
+			for i := range recorded {
+				if found := record.Differences(recorded[i], now[i]); len(found) > 0 {
+					differing++
+					t.Errorf("%s:\n  %s", nameOf(recorded[i]), strings.Join(found, "\n  "))
+				}
+			}
+			t.Logf("%s: %d cases, %d differ with the gem %s", name, len(recorded), differing, version)
+		})
+	}
+}
+
+// again returns the cases of a recording, and what they are now.
+func again(t *testing.T, name string, env ...string) (recorded, now []record.Case) {
+	t.Helper()
+	recorded, err := record.Load(filepath.Join("..", "golden", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := serverOf(t, name)
+	now = made(t, name, recorded, env, server)
+	// While a server refuses writes, a thread of the gem closes the connection that others
+	// publish with (is_readonly?), which raises now and then. What differs always is the gem.
+	var doubtful []int
+	for i := range recorded {
+		if len(record.Differences(record.Effects(recorded[i]), now[i])) > 0 {
+			doubtful = append(doubtful, i)
+		}
+	}
+	if len(doubtful) == 0 {
+		return recorded, now
+	}
+	var cases []record.Case
+	for _, i := range doubtful {
+		cases = append(cases, recorded[i])
+	}
+	for k, c := range made(t, name, cases, env, server) {
+		if i := doubtful[k]; len(record.Differences(record.Effects(recorded[i]), c)) == 0 {
+			now[i] = c
+		}
+	}
+	return recorded, now
+}
+
+func made(t *testing.T, name string, cases []record.Case, env, server []string) []record.Case {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	now, err := record.Record(ctx, name, cases, env, server...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(now) != len(cases) {
+		t.Fatalf("%d cases of %d", len(now), len(cases))
+	}
+	return now
+}
+
+func nameOf(c record.Case) string {
+	var named struct{ Name, What string }
+	if err := json.Unmarshal(c, &named); err != nil {
+		return err.Error()
+	}
+	return named.Name + " (" + named.What + ")"
+}
+
+// serverOf starts what a recording needs, and returns the arguments for its program.
+func serverOf(t *testing.T, name string) []string {
+	t.Helper()
+	if name != "redis.json" {
+		return nil
+	}
+	address := stores.Redis(t).Addr()
+	return []string{address[strings.LastIndexByte(address, ':')+1:]}
+}

@@ -1,0 +1,125 @@
+package record_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/messagebus-go/messagebus/rubycompat/record"
+)
+
+// gems is a folder with checkouts of the gem, each named v and its version.
+const gems = "MESSAGE_BUS_GEMS"
+
+var write = flag.Bool("write", false, "write the recordings of other versions anew")
+
+// A versionRecording holds the cases whose effects another version of the gem has not,
+// as that version has them, by recording.
+type versionRecording struct {
+	Gem   string                   `json:"gem"`
+	Cases map[string][]record.Case `json:"cases"`
+}
+
+// TestVersions makes the recordings again with other versions of the gem, and compares
+// what differs from the recordings of the newest with what is written down in the
+// folder versions.
+func TestVersions(t *testing.T) {
+	t.Parallel()
+	paths, err := filepath.Glob(filepath.Join("..", "versions", "*.json"))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("%q, %v", paths, err)
+	}
+	for _, path := range paths {
+		version := strings.TrimSuffix(filepath.Base(path), ".json")
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			lib := libOf(t, version)
+			now := versionRecording{Gem: version, Cases: map[string][]record.Case{}}
+			for name := range record.Recordings {
+				now.Cases[name] = differing(t, name, "MESSAGE_BUS_LIB="+lib)
+			}
+			if *write {
+				writeVersion(t, path, now)
+			}
+			compareVersion(t, path, now)
+		})
+	}
+}
+
+// libOf is the folder lib of a version, of which there may be none here.
+func libOf(t *testing.T, version string) string {
+	t.Helper()
+	folder := os.Getenv(gems)
+	if folder == "" {
+		leaveOut(t, gems+" names no folder with v"+version)
+	}
+	lib := filepath.Join(folder, "v"+version, "lib")
+	if _, err := os.Stat(lib); err != nil {
+		t.Fatal(err)
+	}
+	return lib
+}
+
+// differing returns the cases whose effects are others, as they are now. What becomes of
+// messages that waited while the server refused writes is left out: in older versions it
+// depends on how two threads meet.
+func differing(t *testing.T, name, env string) []record.Case {
+	t.Helper()
+	recorded, now := again(t, name, env)
+	found := []record.Case{}
+	for i := range recorded {
+		waits := bytes.Contains(recorded[i], []byte(`"wait-flush"`))
+		if effects := record.Effects(recorded[i]); !waits && len(record.Differences(effects, now[i])) > 0 {
+			found = append(found, record.Effects(now[i]))
+		}
+	}
+	return found
+}
+
+func writeVersion(t *testing.T, path string, now versionRecording) {
+	t.Helper()
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", " ")
+	if err := encoder.Encode(now); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, text.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func compareVersion(t *testing.T, path string, now versionRecording) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var recorded versionRecording
+	if err := json.Unmarshal(text, &recorded); err != nil {
+		t.Fatal(err)
+	}
+	for name, cases := range now.Cases {
+		want := map[string]record.Case{}
+		for _, c := range recorded.Cases[name] {
+			want[nameOf(c)] = c
+		}
+		for _, c := range cases {
+			what := nameOf(c)
+			if want[what] == nil {
+				t.Errorf("%s differs, and is not written down: %s", what, c)
+			} else if found := record.Differences(want[what], c); len(found) > 0 {
+				t.Errorf("%s:\n  %s", what, strings.Join(found, "\n  "))
+			}
+			delete(want, what)
+		}
+		for what := range want {
+			t.Errorf("%s is written down, and does not differ", what)
+		}
+	}
+}
