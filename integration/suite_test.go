@@ -69,12 +69,13 @@ func distIndex(t *testing.T) string {
 	return path
 }
 
-func runInNode(t *testing.T, base, control, many string, transports ...string) suiteResult {
+// runSuite runs it by a program that runs JavaScript.
+func runSuite(t *testing.T, program []string, base, control, many string, transports ...string) suiteResult {
 	t.Helper()
-	args := append([]string{filepath.Join("testdata", "suite.mjs"), distIndex(t), base, control, many}, transports...)
-	output, err := exec.CommandContext(t.Context(), "node", args...).Output()
+	args := append(program[1:len(program):len(program)], filepath.Join("testdata", "suite.mjs"), distIndex(t), base, control, many)
+	output, err := exec.CommandContext(t.Context(), program[0], append(args, transports...)...).Output()
 	if err != nil {
-		t.Fatalf("node: %v; is it installed? run \"scripts/setup.sh js\"\n%s", err, output)
+		t.Fatalf("%s: %v; is it installed? run \"scripts/setup.sh test\", or \"npm ci\" in the folder integration\n%s", program[0], err, output)
 	}
 	var result suiteResult
 	if err := json.Unmarshal(output, &result); err != nil {
@@ -87,7 +88,21 @@ func TestSuite_InNode(t *testing.T) {
 	t.Parallel()
 	s := startSite(t)
 	base := "http://" + s.proxy.Address()
-	runInNode(t, base+"/", s.direct+"/control", "many", "auto", "stream", "poll", "sse").check(t, 20)
+	runSuite(t, []string{"node"}, base+"/", s.direct+"/control", "many", "auto", "stream", "poll", "sse").check(t, 28)
+}
+
+func TestSuite_InDenoAndBun(t *testing.T) {
+	t.Parallel()
+	for name, program := range map[string][]string{
+		"Deno": {filepath.Join("node_modules", ".bin", "deno"), "run", "--no-config", "--allow-net", "--allow-read", "--allow-env"},
+		"Bun":  {filepath.Join("node_modules", ".bin", "bun"), "run"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startSite(t)
+			runSuite(t, program, s.direct+"/", s.direct+"/control", "few", "auto", "stream", "poll", "sse", "ws").check(t, 30)
+		})
+	}
 }
 
 func TestSuite_InABrowser(t *testing.T) {
@@ -96,7 +111,7 @@ func TestSuite_InABrowser(t *testing.T) {
 	w := browser.Start(t).Open(t, "suite", browser.Options{})
 	w.Visit("http://" + s.proxy.Address() + "/suite.html?control=" + s.direct + "/control")
 	w.WaitFor("globalThis.result")
-	browser.Eval[suiteResult](w, "result").check(t, 25)
+	browser.Eval[suiteResult](w, "result").check(t, 35)
 }
 
 func TestSuite_InAWorkerOfAPage(t *testing.T) {
@@ -105,7 +120,7 @@ func TestSuite_InAWorkerOfAPage(t *testing.T) {
 	w := browser.Start(t).Open(t, "worker", browser.Options{})
 	w.Visit("http://" + s.proxy.Address() + "/suite-worker.html?control=" + s.direct + "/control")
 	w.WaitFor("globalThis.result")
-	browser.Eval[suiteResult](w, "result").check(t, 20)
+	browser.Eval[suiteResult](w, "result").check(t, 30)
 }
 
 // Against the gem's own server, where it can be had.
@@ -144,5 +159,5 @@ func TestSuite_AgainstTheGem(t *testing.T) {
 	}
 	go io.Copy(io.Discard, lines)
 	base := "http://127.0.0.1:" + strings.TrimSpace(port)
-	runInNode(t, base+"/", base+"/control", "few", "auto", "stream", "poll").check(t, 12)
+	runSuite(t, []string{"node"}, base+"/", base+"/control", "few", "auto", "stream", "poll").check(t, 18)
 }
