@@ -7,7 +7,8 @@
 // recording, has Ruby produce the rest, and compares. The recordings themselves are
 // never written.
 //
-// Recorded are message.json and redis.json, of which Normal says what is
-// taken as equal. The other recordings are replayed by package rubycompat, and were
-// made by hand-written scenes that need a server of Rack, or the log of Postgres.
+// Recorded are message.json and redis.json; what is taken as equal is listed at normal,
+// in normal.go. postgres.json, whose statements come from the server's log, cache.json,
+// http.json and http_client.json, which take a server of Rack, cannot be recorded here
+// yet; package rubycompat replays all of them.
 package record
