@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { minify } from 'terser';
 
 const root = fileURLToPath(new URL('.', import.meta.url));
 process.chdir(root);
@@ -22,32 +23,25 @@ const separately = {
   },
 };
 
-const common = {
-  bundle: true,
-  minify: true,
-  // Private members begin with one underscore; two stand on the wire. The language's own private fields would
-  // become weak maps at this target, which takes a fifth more.
-  mangleProps: /^_[a-z]/,
-  charset: 'utf8',
-  legalComments: 'none',
-};
+/**
+ * Members that only the modules of this package know of, and that neither a page nor another version of the client
+ * sees: they get short names. `writeTypes` sees to it.
+ */
+const internal = [
+  ...['advance', 'aim', 'change', 'createEngine', 'deliver', 'emit', 'endBacklog', 'exchangeOf', 'first', 'guard', 'hurry', 'subscriptions'],
+  ...['had', 'late', 'lookUp', 'meet', 'moved', 'onLeave', 'onRenew', 'onReturn', 'parsePart', 'part', 'plan'],
+  ...['planRequest', 'position', 'reach', 'rest', 'restartAt', 'sequence', 'settle', 'stands', 'streaming', 'tail'],
+  ...['take', 'taken', 'wire', 'ask', 'BusError', 'Place', 'controller', 'mode', 'numbers', 'known'],
+];
 
-await build({
-  ...common,
-  entryPoints: ['index', 'sse', 'ws', 'share', 'share-worker'].map((name) => `src/${name}.ts`),
-  format: 'esm',
-  target: 'es2020',
-  plugins: [separately],
-  outdir: 'dist',
-});
-await build({
-  ...common,
-  entryPoints: ['src/dropin/index.ts'],
-  format: 'iife',
-  target: 'es2018',
-  logOverride: { 'commonjs-variable-in-esm': 'silent' },
-  outfile: 'dist/message-bus.js',
-});
+/** The short names so far: a member must have the same one in all modules. */
+let shortNames = {};
+
+for (const name of ['index', 'sse', 'ws', 'share', 'share-worker']) {
+  await bundle(name, `src/${name}.ts`, 2022, { format: 'esm', plugins: [separately] });
+}
+const silent = { 'commonjs-variable-in-esm': 'silent' };
+await bundle('message-bus', 'src/dropin/index.ts', 2018, { format: 'iife', logOverride: silent });
 // CommonJS loaders go by the ending.
 await copyFile('dist/message-bus.js', 'dist/message-bus.cjs');
 await writeTypes();
@@ -62,14 +56,41 @@ async function writeTypes() {
     const tsc = fileURLToPath(new URL('node_modules/typescript/bin/tsc', import.meta.url));
     const flags = ['-p', 'tsconfig.json', '--noEmit', 'false', '--emitDeclarationOnly', '--rootDir', 'src', '--outDir', dir];
     execFileSync(process.execPath, [tsc, ...flags], { stdio: 'inherit' });
-    await writeFile('dist/index.d.ts', await joined(dir, ['errors', 'types', 'create-client']));
+    await writeFile('dist/index.d.ts', await joined(dir, ['errors', 'types', 'client']));
     const dropin = (await joined(dir, ['dropin/settings', 'dropin/message-bus'])).replace(/\/\*\* Makes the client[\s\S]*?;\n/, '');
     await writeFile('dist/message-bus.d.ts', `${dropin}declare global {\n    var MessageBus: MessageBus;\n}\n`);
+    const published = `${await readFile('dist/index.d.ts', 'utf8')}${dropin}`;
+    const shortened = internal.filter((name) => new RegExp(`^ +(readonly )?${name}\\??[:(<]`, 'm').test(published));
+    if (shortened.length > 0) throw new Error(`internal names are published: ${shortened.join(', ')}`);
+    const [said] = /^export type Said[^]*(?=^type Telling)/m.exec(await readFile('src/hub.ts', 'utf8'));
+    const told = internal.filter((name) => new RegExp(`\\b${name}\\??:`).test(said));
+    if (told.length > 0) throw new Error(`internal names are told to other pages: ${told.join(', ')}`);
     const local = dropin.replaceAll(/^export (declare )?/gm, '');
     await writeFile('dist/message-bus.d.cts', `${local}declare const MessageBus: MessageBus;\nexport = MessageBus;\n`);
   } finally {
     await rm(dir, { recursive: true });
   }
+}
+
+/** esbuild joins the files, since it reads TypeScript; terser makes them a twentieth smaller than esbuild does. */
+async function bundle(name, source, ecma, options) {
+  const { outputFiles, mangleCache } = await build({
+    ...options,
+    entryPoints: [source],
+    bundle: true,
+    minifySyntax: true,
+    // Private members begin with one underscore; two stand on the wire.
+    mangleProps: new RegExp(`^(_[a-z].*|${internal.join('|')})$`),
+    charset: 'utf8',
+    legalComments: 'none',
+    target: `es${ecma}`,
+    mangleCache: shortNames,
+    write: false,
+  });
+  shortNames = mangleCache;
+  const compress = { passes: 3, keep_fargs: false };
+  const { code } = await minify(outputFiles[0].text, { module: options.format === 'esm', ecma, compress });
+  await writeFile(`dist/${name}.js`, `${code}\n`);
 }
 
 async function joined(dir, names) {

@@ -10,9 +10,12 @@ export declare class MessageBusError extends Error {
     readonly name: string;
     readonly code: ErrorCode;
     /** The HTTP status, with the code `refused`. */
-    readonly status: number | undefined;
+    readonly status?: number;
+    /** How many milliseconds the server has asked to wait. */
+    readonly retryAfter?: number | undefined;
     constructor(code: ErrorCode, message: string, details?: {
         status?: number;
+        retryAfter?: number | undefined;
         cause?: unknown;
     });
 }
@@ -119,7 +122,7 @@ export interface FetchResponse {
 export interface FetchInit {
     readonly method: 'POST' | 'GET';
     readonly headers: Record<string, string>;
-    readonly body?: string;
+    readonly body?: URLSearchParams;
     readonly credentials: RequestCredentials;
     readonly signal: AbortSignal;
 }
@@ -149,10 +152,6 @@ export interface ClientOptions {
     credentials?: RequestCredentials;
     /** Default `auto`. */
     transport?: TransportName;
-    /** Whether the server may hold a request until there is something to say. Default true. */
-    longPolling?: boolean;
-    /** Whether `start` is called by the first subscription. Default true. */
-    autoStart?: boolean;
     /** Where channels begin whose subscription names no `from`, as `positions` has returned it. */
     positions?: Readonly<Record<string, SavedPosition>>;
     /**
@@ -162,8 +161,6 @@ export interface ClientOptions {
     share?: boolean;
     /** Whose messages these are, such as a user's id: pages with another one share nothing with this. Default empty. */
     identity?: string;
-    /** The most characters in a part of a streamed answer, or in a whole other answer. Default 16777216. */
-    maxPartLength?: number;
     timing?: Partial<Timing>;
     /** Default: the global `fetch`. */
     fetch?: FetchLike;
@@ -183,7 +180,10 @@ export interface Client {
     /** What the server knows this client by. With `share`, that of all pages together, once they are connected. */
     readonly clientId: string;
     readonly status: Status;
-    /** Begins to send requests, as long as there are subscriptions. Does nothing on a started client. */
+    /**
+     * Begins to send requests, as long as there are subscriptions. The first subscription does so by itself, but not
+     * once the client was stopped. Does nothing on a started client.
+     */
     start(): void;
     /**
      * Ends the request and sends no more; no callback runs afterwards. Subscriptions keep their positions,
@@ -222,7 +222,7 @@ export interface Client {
     on<K extends keyof Events>(event: K, listener: (value: Events[K]) => void): () => void;
 }
 /**
- * Makes a client. It sends nothing before the first subscription, or, without `autoStart`, before `start`.
+ * Makes a client. It sends nothing before the first subscription.
  *
  * Throws a TypeError that names the option, where one cannot be used.
  */

@@ -3,9 +3,8 @@
  * `crypto.randomUUID`, which pages without TLS do not have.
  */
 export function randomClientId(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  const digits = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0'));
-  const id = digits.join('');
-  const variant = '89ab'.charAt(Number.parseInt(id.charAt(16), 16) % 4);
-  return `${id.slice(0, 12)}4${id.slice(13, 16)}${variant}${id.slice(17)}`;
+  const random = crypto.getRandomValues(new Uint8Array(32));
+  // The version, then one of 8, 9, a and b.
+  const digitAt = (at: number, byte: number): number => (at === 12 ? 4 : at === 16 ? 8 + (byte % 4) : byte % 16);
+  return random.reduce((id, byte, at) => id + digitAt(at, byte).toString(16), '');
 }

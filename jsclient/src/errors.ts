@@ -9,13 +9,14 @@ export type ErrorCode = 'callback' | 'request' | 'refused' | 'answer';
 /** What an `error` event carries. The client goes on after every one of them. */
 export class MessageBusError extends Error {
   override readonly name: string = 'MessageBusError';
-  readonly code: ErrorCode;
+  declare readonly code: ErrorCode;
   /** The HTTP status, with the code `refused`. */
-  readonly status: number | undefined;
+  declare readonly status?: number;
+  /** How many milliseconds the server has asked to wait. */
+  declare readonly retryAfter?: number | undefined;
 
-  constructor(code: ErrorCode, message: string, details: { status?: number; cause?: unknown } = {}) {
-    super(message, 'cause' in details ? { cause: details.cause } : undefined);
-    this.code = code;
-    this.status = details.status;
+  constructor(code: ErrorCode, message: string, details: { status?: number; retryAfter?: number | undefined; cause?: unknown } = {}) {
+    super(message, details);
+    Object.assign(this, { code }, details);
   }
 }

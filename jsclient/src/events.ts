@@ -1,48 +1,48 @@
+import { accept } from './accept.ts';
 import { MessageBusError } from './errors.ts';
 import type { Events } from './types.ts';
 
 type Listener<K extends keyof Events> = (value: Events[K]) => void;
 
 /** The listeners of one client. */
-export class Emitter {
-  private readonly _listeners: { [K in keyof Events]: Set<{ call: Listener<K> }> } = {
+export interface Emitter {
+  /** Each call adds an entry of its own, so that one function added twice is called twice and removed singly. */
+  on<K extends keyof Events>(event: K, listener: Listener<K>): () => void;
+  emit<K extends keyof Events>(event: K, value: Events[K]): void;
+  /** Runs code of the application. What it throws is reported, and stops nothing else. */
+  guard(what: string, run: () => void): void;
+}
+
+export function createEmitter(): Emitter {
+  const listeners: { [K in keyof Events]: Set<{ call: Listener<K> }> } = {
     status: new Set(),
     error: new Set(),
     gap: new Set(),
     refused: new Set(),
   };
 
-  /** Each call adds an entry of its own, so that one function added twice is called twice and removed singly. */
-  on<K extends keyof Events>(event: K, listener: Listener<K>): () => void {
-    const listeners = this._listeners[event];
-    if (!listeners) throw new TypeError(`event is ${JSON.stringify(event)}; it must be status, error, gap or refused`);
-    const entry = { call: listener };
-    listeners.add(entry);
-    return () => {
-      listeners.delete(entry);
-    };
-  }
-
-  emit<K extends keyof Events>(event: K, value: Events[K]): void {
-    if (event === 'error' && this._listeners.error.size === 0) console.error(value);
-    for (const { call } of [...this._listeners[event]]) {
-      if (event === 'error') attempt(() => call(value), console.error);
-      else this.guard(`a listener for ${event}`, () => call(value));
+  const guard = (what: string, run: () => void, report = (error: MessageBusError): void => emit('error', error)): void => {
+    try {
+      run();
+    } catch (cause) {
+      report(new MessageBusError('callback', `${what} threw`, { cause }));
     }
-  }
-
-  /** Runs code of the application. What it throws is reported, and stops nothing else. */
-  guard(what: string, run: () => void): void {
-    attempt(run, (cause) => {
-      this.emit('error', new MessageBusError('callback', `${what} threw ${String(cause)}`, { cause }));
-    });
-  }
-}
-
-function attempt(run: () => void, onThrow: (cause: unknown) => void): void {
-  try {
-    run();
-  } catch (cause) {
-    onThrow(cause);
-  }
+  };
+  const emit = <K extends keyof Events>(event: K, value: Events[K]): void => {
+    const isError = event === 'error';
+    if (isError && listeners.error.size === 0) console.error(value);
+    for (const { call } of [...listeners[event]]) guard(`${event} listener`, () => call(value), isError ? console.error : undefined);
+  };
+  return {
+    on: (event, listener) => {
+      accept('event', event, event in listeners, Object.keys(listeners).join());
+      const entry = { call: listener };
+      listeners[event].add(entry);
+      return () => {
+        listeners[event].delete(entry);
+      };
+    },
+    emit,
+    guard,
+  };
 }

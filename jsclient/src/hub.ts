@@ -1,8 +1,11 @@
-import type { Engine, Entry, Owner } from './engine.ts';
-import type { Kit } from './client.ts';
+import type { Entry, Owner } from './answer.ts';
+import type { Engine } from './engine.ts';
+import type { Kit } from './exchanges.ts';
+import type { ErrorCode, MessageBusError } from './errors.ts';
 import type { Settings } from './options.ts';
 import type { Position } from './positions.ts';
-import { gapChannel, statusChannel, type WireMessage } from './wire.ts';
+import type { Gap, Message } from './types.ts';
+import { gapChannel, statusChannel } from './wire.ts';
 
 /** What pages say to the one that has the connection. */
 export type Said =
@@ -10,7 +13,7 @@ export type Said =
       readonly kind: 'join';
       readonly run: string;
       readonly fields: readonly (readonly [string, number])[];
-      readonly marks: Readonly<Record<string, Readonly<Record<string, number>>>>;
+      readonly marks: string;
       readonly clientId: string;
       /** What a worker cannot know by itself. */
       readonly headers?: Readonly<Record<string, string>>;
@@ -23,9 +26,9 @@ export type Said =
 /** What the one with the connection says. `count` numbers all that a hub says, from 1. */
 export type Told = { readonly hub: string; readonly count: number; readonly clientId: string } & (
   | { readonly kind: 'up' | 'whoShows' }
-  | { readonly kind: 'parts'; readonly runs: readonly string[]; readonly parts: readonly (readonly WireMessage[])[]; readonly epoch: string }
+  | { readonly kind: 'parts'; readonly runs: readonly string[]; readonly parts: readonly (readonly Message[])[]; readonly epoch: string }
   | { readonly kind: 'refused'; readonly runs: readonly string[]; readonly channels: readonly string[] }
-  | { readonly kind: 'error'; readonly code: 'request' | 'refused' | 'answer'; readonly message: string; readonly status: number | undefined }
+  | { readonly kind: 'error'; readonly code: ErrorCode; readonly message: string; readonly status: number | undefined }
   | { readonly kind: 'ping'; readonly runs: readonly string[] }
   | { readonly kind: 'yield'; readonly page: string }
 );
@@ -39,7 +42,7 @@ interface HubRun {
   /** The channels that the page asked for without knowing where they stand. */
   readonly unknown: ReadonlySet<string>;
   /** What has not been told yet. */
-  parts: WireMessage[][];
+  parts: Message[][];
   told: boolean;
   missedPings: number;
 }
@@ -62,6 +65,7 @@ const mostMissedPings = 12;
 export class Hub {
   readonly id: string = Math.random().toString(36).slice(2);
   private readonly _kit: Kit;
+  private readonly _settings: Settings;
   private readonly _channel: BroadcastChannel;
   private readonly _engine: Engine<HubEntry>;
   private readonly _runs = new Map<string, HubRun>();
@@ -74,9 +78,10 @@ export class Hub {
     this._kit = kit;
     this._channel = new BroadcastChannel(name);
     this._channel.onmessage = ({ data }) => this._hear(data as Said);
-    const own = { ...settings, share: false };
+    this._settings = { ...settings, share: false };
+    const held = kit.exchangeOf(settings.transport);
     // Counted from the time, so that the requests of a hub that is gone are the older ones to the server.
-    this._engine = new kit.Engine<HubEntry>(own, this._owner(), kit.heldBy(own.transport), kit.exchangeHttp, Date.now());
+    this._engine = kit.createEngine(this._settings, this._owner(), held, kit.exchangeOf('poll'), Date.now());
     this._engine.start();
     this._tell({ kind: 'up' });
     this._ping();
@@ -99,23 +104,29 @@ export class Hub {
         if (late) run.parts.push([message, statusOf({ [message.channel]: position.wire })], []);
         else lastOf(run.parts).push(message);
       },
-      gap: (gap, entries) => {
-        const message = serverMessage(gapChannel, { [gap.channel]: gap });
-        for (const run of new Set(entries.map((entry) => entry.run))) lastOf(run.parts).push(message);
+      emit: (event, value, entries = [], epoch) => {
+        if (event === 'gap') this._gap(value as Gap, entries, epoch);
+        if (event === 'refused') this._refuse(value as readonly string[], [...this._runs.keys()]);
+        if (event === 'error') {
+          const { code, message, status } = value as MessageBusError;
+          this._tell({ kind: 'error', code, message, status });
+        }
       },
       taken: (first) => {
-        if (first) for (const entry of this._engine.entries) entry.answered ||= entry.position.aimed;
+        if (first) for (const entry of this._engine.subscriptions) entry.answered ||= entry.position.reach !== 'none';
         this._flush();
       },
-      refused: (channels) => {
-        for (const channel of channels) this._refused.add(channel);
-        this._tell({ kind: 'refused', runs: [...this._runs.keys()], channels });
-      },
-      status: () => {},
-      error: ({ code, message, status }) => {
-        if (code !== 'callback') this._tell({ kind: 'error', code, message, status });
-      },
     };
+  }
+
+  private _gap(gap: Gap, entries: readonly HubEntry[], epoch: unknown): void {
+    const message = serverMessage(gapChannel, { [gap.channel]: epoch ? { ...gap, epoch } : gap });
+    for (const run of new Set(entries.map((entry) => entry.run))) lastOf(run.parts).push(message);
+  }
+
+  private _refuse(channels: readonly string[], runs: readonly string[]): void {
+    for (const channel of channels) this._refused.add(channel);
+    if (channels.length > 0) this._tell({ kind: 'refused', runs, channels });
   }
 
   private _hear(said: Said): void {
@@ -134,12 +145,14 @@ export class Hub {
     const unknown = new Set(fields.filter(([, number]) => number < 0).map(([channel]) => channel));
     const run: HubRun = { id, entries: [], unknown, parts: [[]], told: false, missedPings: 0 };
     this._runs.set(id, run);
+    const epochs = Object.entries(JSON.parse(marks.slice(1)) as Record<string, Record<string, number>>);
     for (const [channel, number] of fields) {
-      const epoch = Object.keys(marks).find((name) => marks[name]?.[channel] !== undefined) ?? '';
-      const entry = { position: new this._kit.Position(channel, number, marks[epoch]?.[channel], epoch), run, answered: false };
+      const [epoch, globalIds] = epochs.find(([, ids]) => Object.hasOwn(ids, channel)) ?? [];
+      const entry = { position: new this._kit.Place(channel, number, globalIds?.[channel], epoch), run, answered: false };
       run.entries.push(entry);
-      this._engine.add(entry);
+      this._engine.add(entry, this._engine.subscriptions.some((other) => joins(entry.position, other.position)));
     }
+    this._refuse(run.entries.map(({ position }) => position.channel).filter((channel) => this._refused.has(channel)), [id]);
     this._flush();
   }
 
@@ -154,7 +167,7 @@ export class Hub {
 
   /** Tells every run what is new to it: those to which the same is new, in one. */
   private _flush(): void {
-    const groups: { runs: string[]; parts: WireMessage[][] }[] = [];
+    const groups: { runs: string[]; parts: Message[][] }[] = [];
     for (const run of this._runs.values()) {
       const parts = this._takeParts(run);
       if (parts.length === 0) continue;
@@ -165,7 +178,7 @@ export class Hub {
     for (const group of groups) this._tell({ kind: 'parts', ...group, epoch: this._epochOf(group.runs[0]!) });
   }
 
-  private _takeParts(run: HubRun): WireMessage[][] {
+  private _takeParts(run: HubRun): Message[][] {
     const parts = run.parts.filter((part) => part.length > 0);
     if (!run.told) {
       if (!run.entries.every((entry) => this._isKnown(entry))) return [];
@@ -182,7 +195,7 @@ export class Hub {
 
   /** Whether the page may be told: of the newest k of an empty channel it is not known yet where that stands. */
   private _isKnown({ position, answered }: HubEntry): boolean {
-    return answered || this._refused.has(position.channel) || (position.aimed && position.wire >= 0);
+    return answered || this._refused.has(position.channel) || (position.reach !== 'none' && position.wire >= 0);
   }
 
   private _epochOf(runId: string): string {
@@ -203,22 +216,30 @@ export class Hub {
 
   private _tell(telling: Telling): void {
     this._count += 1;
-    this._channel.postMessage({ hub: this.id, count: this._count, clientId: this._engine.clientId, ...telling });
+    this._channel.postMessage({ hub: this.id, count: this._count, clientId: this._settings.clientId, ...telling });
   }
 }
 
-function lastOf(parts: WireMessage[][]): WireMessage[] {
+/** Has a position take part in what is under way for another one of its channel, at the same place. Returns whether it is one. */
+function joins(position: Position, other: Position): boolean {
+  const { channel, wire, reach, had, globalId, epoch } = other;
+  if (reach === 'none' || channel !== position.channel || wire !== position.wire || wire < 0) return false;
+  Object.assign(position, { reach, had, globalId, epoch });
+  return true;
+}
+
+function lastOf(parts: Message[][]): Message[] {
   return parts[parts.length - 1]!;
 }
 
-function serverMessage(channel: string, data: unknown): WireMessage {
-  return { global_id: -1, message_id: -1, channel, data };
+function serverMessage(channel: string, data: unknown): Message {
+  return { channel, id: -1, globalId: -1, data };
 }
 
-function statusOf(data: Record<string, number>): WireMessage {
+function statusOf(data: Record<string, number>): Message {
   return serverMessage(statusChannel, data);
 }
 
-function sameParts(a: readonly WireMessage[][], b: readonly WireMessage[][]): boolean {
+function sameParts(a: readonly Message[][], b: readonly Message[][]): boolean {
   return a.length === b.length && a.every((part, i) => part.length === b[i]!.length && part.every((message, j) => message === b[i]![j]));
 }

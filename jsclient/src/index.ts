@@ -1,4 +1,4 @@
-export { createClient } from './create-client.ts';
+export { createClient } from './client.ts';
 export { MessageBusError, type ErrorCode } from './errors.ts';
 export type {
   Callback,

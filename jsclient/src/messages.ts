@@ -6,34 +6,28 @@ export function iterate<T>(
   { signal }: MessagesOptions,
 ): AsyncIterableIterator<Message<T>> {
   const waiting: Message<T>[] = [];
-  const takers: ((result: IteratorResult<Message<T>>) => void)[] = [];
-  let over = signal?.aborted === true;
-  const end = over
-    ? (): void => {}
-    : subscribe((message) => {
-        const taker = takers.shift();
-        if (taker) taker({ done: false, value: message });
-        else waiting.push(message);
-      });
+  let wake = (): void => {};
+  let over = false;
+  const end = subscribe((message) => {
+    waiting.push(message);
+    wake();
+  });
   const close = async (): Promise<IteratorReturnResult<undefined>> => {
     over = true;
-    waiting.length = 0;
     signal?.removeEventListener('abort', close);
     end();
-    for (const taker of takers.splice(0)) taker({ done: true, value: undefined });
+    wake();
     return { done: true, value: undefined };
   };
-  signal?.addEventListener('abort', close);
-  return {
-    next: async () => {
+  async function* take(): AsyncGenerator<Message<T>, undefined> {
+    while (!over) {
       const message = waiting.shift();
-      if (message) return { done: false, value: message };
-      if (over) return { done: true, value: undefined };
-      return new Promise((resolve) => takers.push(resolve));
-    },
-    return: close,
-    [Symbol.asyncIterator]() {
-      return this;
-    },
-  };
+      if (message) yield message;
+      else await new Promise<void>((resolve) => (wake = resolve));
+    }
+  }
+  signal?.addEventListener('abort', close);
+  if (signal?.aborted) void close();
+  // A generator that has not begun, or that waits, would not end by itself.
+  return Object.assign(take(), { return: close });
 }

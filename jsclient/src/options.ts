@@ -1,8 +1,14 @@
 import { randomClientId } from './client-id.ts';
+import { accept } from './accept.ts';
 import type { ClientOptions, Timing, TransportName } from './types.ts';
 
-/** Options with every default filled in. */
-export type Settings = Required<Omit<ClientOptions, 'timing'>> & { readonly timing: Timing };
+/** Options with every default filled in. The client id changes where a group of pages has another one. */
+export interface Settings extends Readonly<Required<Omit<ClientOptions, 'timing' | 'clientId' | 'share' | 'identity'>>> {
+  readonly timing: Timing;
+  readonly share?: boolean;
+  readonly identity?: string;
+  clientId: string;
+}
 
 // The gem's defaults, but for the last one, which the gem does not have.
 const defaultTiming: Timing = {
@@ -23,39 +29,28 @@ const longestTimer = 2 ** 31 - 1;
 /** Fills in the defaults. Throws a TypeError that names the first option that cannot be used. */
 export function resolveOptions(options: ClientOptions): Settings {
   const settings: Settings = {
-    baseUrl: options.baseUrl ?? '/',
-    clientId: options.clientId ?? randomClientId(),
-    headers: options.headers ?? {},
-    credentials: options.credentials ?? 'same-origin',
-    longPolling: options.longPolling ?? true,
-    transport: options.transport ?? 'auto',
-    autoStart: options.autoStart ?? true,
-    positions: options.positions ?? {},
-    share: options.share ?? false,
-    identity: options.identity ?? '',
-    maxPartLength: options.maxPartLength ?? 16 * 1024 * 1024,
-    // Called through the global object, since browsers refuse to call it with another `this`.
-    fetch: options.fetch ?? ((url, init) => globalThis.fetch(url, init)),
-    timing: resolveTiming(options.timing ?? {}),
+    baseUrl: '/',
+    clientId: randomClientId(),
+    headers: {},
+    credentials: 'same-origin',
+    transport: 'auto',
+    positions: {},
+    // Not the function itself, which browsers refuse to call with another `this`.
+    fetch: (url, init) => fetch(url, init),
+    ...given(options),
+    timing: { ...defaultTiming, ...given(options.timing) },
   };
-  accept('baseUrl', settings.baseUrl, settings.baseUrl.endsWith('/'), 'end in a slash');
-  accept('clientId', settings.clientId, /^[\w.~-]+$/.test(settings.clientId), 'be letters, digits and ._~-');
-  accept('transport', settings.transport, transports.includes(settings.transport), `be one of ${transports.join(', ')}`);
-  accept('maxPartLength', settings.maxPartLength, settings.maxPartLength > 0, 'be more than 0');
+  const { baseUrl, clientId, transport, timing } = settings;
+  accept('baseUrl', baseUrl, baseUrl.endsWith('/'), 'a URL ending in /');
+  accept('clientId', clientId, /^[\w.~-]+$/.test(clientId), 'letters, digits, ._~-');
+  accept('transport', transport, transports.includes(transport), transports.join());
+  for (const [name, value] of Object.entries(timing)) {
+    accept(`timing.${name}`, value, value >= 1 && value <= longestTimer, `from 1 to ${longestTimer}`);
+  }
   return settings;
 }
 
-function resolveTiming(given: Partial<Timing>): Timing {
-  const timing = { ...defaultTiming };
-  for (const name of Object.keys(timing) as (keyof Timing)[]) {
-    const value = given[name] ?? timing[name];
-    const least = name === 'retryChunkedAfterRequests' ? 0 : 1;
-    accept(`timing.${name}`, value, value >= least && value <= longestTimer, `be from ${least} to ${longestTimer}`);
-    timing[name] = value;
-  }
-  return timing;
-}
-
-function accept(name: string, value: unknown, ok: boolean, must: string): void {
-  if (!ok) throw new TypeError(`${name} is ${JSON.stringify(value)}; it must ${must}`);
+/** What is not left out, and not undefined either. */
+function given<T extends object>(options: T | undefined): T {
+  return Object.fromEntries(Object.entries(options ?? {}).filter(([, value]) => value !== undefined)) as T;
 }

@@ -8,47 +8,38 @@ export interface PageEvents {
   onLeave(): void;
 }
 
+const types = ['visibilitychange', 'freeze', 'resume', 'online', 'pagehide', 'pageshow'];
 const tick = 1_000;
 /** A timer of a page that shows is never late by so much, unless the machine slept. */
 const sleepLasts = 10_000;
 
 /** Whether the page is hidden. False where there is no page. */
 export function isPageHidden(): boolean {
-  return typeof document !== 'undefined' && document.hidden;
+  return globalThis.document?.hidden ?? false;
 }
 
-/** Watches the page, and returns a function that ends this. */
-export function watchPage(events: PageEvents): () => void {
-  const page = typeof document === 'undefined' ? undefined : document;
-  const network = typeof window === 'undefined' ? undefined : window;
-  const listeners: [EventTarget | undefined, string, (event: Event) => void][] = [
-    [page, 'visibilitychange', () => isPageHidden() || events.onReturn()],
-    [page, 'freeze', () => events.onLeave()],
-    [page, 'resume', () => events.onRenew()],
-    [network, 'online', () => events.onReturn()],
-    [network, 'pagehide', () => events.onLeave()],
-    [network, 'pageshow', (event) => (event as PageTransitionEvent).persisted && events.onRenew()],
-  ];
-  for (const [target, type, listener] of listeners) target?.addEventListener(type, listener);
-  const endSleepWatch = page ? watchSleep(() => events.onRenew()) : undefined;
-  return () => {
-    for (const [target, type, listener] of listeners) target?.removeEventListener(type, listener);
-    endSleepWatch?.();
+/** Watches the page, and returns a function that ends this. Where there is none, it does nothing. */
+export function watchPage({ onReturn, onRenew, onLeave }: PageEvents): () => void {
+  if (!globalThis.document) return () => {};
+  const hear = ({ type, persisted }: Event & { persisted?: boolean }): void => {
+    if (type === 'freeze' || type === 'pagehide') onLeave();
+    else if (type === 'resume' || persisted) onRenew();
+    else if (type === 'online' || (type === 'visibilitychange' && !isPageHidden())) onReturn();
   };
-}
-
-/** Calls back when the clock has gone on without the page. Timers of hidden pages are late without any sleep. */
-function watchSleep(onWake: () => void): () => void {
+  const change = (verb: 'add' | 'remove'): void => {
+    // Those of the document are heard on their way down from the window.
+    for (const type of types) window[`${verb}EventListener`](type, hear, true);
+  };
+  change('add');
   let last = Date.now();
-  let timer: ReturnType<typeof setTimeout>;
-  const look = (): void => {
+  const watch = setInterval(() => {
     const now = Date.now();
-    if (now - last > sleepLasts && !isPageHidden()) onWake();
+    // Timers of hidden pages are late without any sleep.
+    if (now - last > sleepLasts && !isPageHidden()) onRenew();
     last = now;
-    timer = setTimeout(look, tick);
-  };
-  look();
+  }, tick);
   return () => {
-    clearTimeout(timer);
+    change('remove');
+    clearInterval(watch);
   };
 }

@@ -1,20 +1,17 @@
+import { accept } from './accept.ts';
 import type { From, Gap, SavedPosition } from './types.ts';
+import { isWhole } from './wire.ts';
 
 /** The wire's number for "only new ones". */
 const latest = -1;
-/** No message has been taken since the ids began. */
+/** No channel stands here. */
 const unknown = -1;
 
 /**
  * What the request under way asks for, seen from one subscription:
  * `none`: not for its messages; `exact`: from its position; `wide`: from further back, for another subscription.
  */
-type Reach = 'none' | 'exact' | 'wide';
-
-interface Mark {
-  readonly id: number;
-  readonly globalId: number;
-}
+export type Reach = 'none' | 'exact' | 'wide';
 
 /** What a message or a status has done to a position. */
 export interface Step {
@@ -27,7 +24,6 @@ export interface Step {
 }
 
 const still: Step = { moved: false };
-const lateStep: Step = { moved: true, late: true };
 
 /** So many late messages are remembered, so that none of them is delivered twice. */
 const mostLate = 100;
@@ -42,67 +38,33 @@ export class Position {
   readonly channel: string;
   /** What the next request has to carry: a message id, -1 for the latest, -(k+1) for the last k. */
   wire: number;
+  /** The global id that came with the last message id; 0 if that is not known. */
+  globalId!: number;
   /** The life of the store that the ids belong to. Empty: not known. */
   epoch: string;
-  private _reach: Reach = 'none';
-  private _carried = 0;
-  private _late: number[] = [];
-  private _globalId = unknown;
+  reach: Reach = 'none';
+  /** While the channel's last id is looked up for a tail that came back empty: the number to ask for afterwards; else 0. */
+  tail = 0;
+  /** Up to this id, or to the position if that is lower, the server knows that the client has what was there. */
+  had: number = Infinity;
+  private _late!: number[];
   /** Where the channel stood when its ids last started again: the old messages are still stored, and may come again. */
-  private _before: Mark | undefined;
-  /** While the channel's last id is looked up for a tail that came back empty: the number to ask for afterwards. */
-  private _tail = 0;
+  private _before!: { readonly id: number; readonly globalId: number };
+  /** Where the channel stood when it was looked up. */
   private _floor = unknown;
 
   /** `wire` is the number to ask from, as the wire has it; the rest is what else is known of it. */
-  constructor(channel: string, wire: number, globalId: number = unknown, epoch: string = '') {
+  constructor(channel: string, wire: number, globalId: number = 0, epoch: string = '') {
     this.channel = channel;
     this.wire = wire;
-    this._globalId = globalId > 0 ? globalId : unknown;
     this.epoch = epoch;
-  }
-
-  /** The global id that came with the last message id; 0 if that is not known. */
-  get globalId(): number {
-    return Math.max(0, this._globalId);
-  }
-
-  /** Whether the request under way asks for this position. */
-  get aimed(): boolean {
-    return this._reach !== 'none';
-  }
-
-  /** Whether the request under way asks for this very position, and for no other of the channel. */
-  get exact(): boolean {
-    return this._reach === 'exact';
-  }
-
-  /** Goes to a message without asking whether it is a new one. */
-  jump(id: number, globalId: number): void {
-    this.wire = id;
-    this._globalId = globalId;
-  }
-
-  /** Whether the next request only finds out where this position is, and should not be held. */
-  get looksUp(): boolean {
-    return this._tail !== 0;
-  }
-
-  /** Joins another position of the channel, at the same place, in what is under way. Returns whether it is one. */
-  follow(other: Position): boolean {
-    if (other._reach === 'none' || other.channel !== this.channel || other.wire !== this.wire || this.wire < 0) return false;
-    this._reach = other._reach;
-    this._carried = other._carried;
-    this._globalId = other._globalId;
-    this.epoch = other.epoch;
-    return true;
+    this._forget(globalId);
   }
 
   /** Prepares for a request that carries this number for the channel. */
   aim(carried: number): void {
-    this._carried = carried;
-    if (carried === this.wire) this._reach = 'exact';
-    else this._reach = carried >= 0 && carried < this.wire ? 'wide' : 'none';
+    this.reach = carried === this.wire ? 'exact' : carried >= 0 && carried < this.wire ? 'wide' : 'none';
+    this.had = this.reach === 'wide' ? carried : Infinity;
   }
 
   /**
@@ -110,44 +72,35 @@ export class Position {
    * ahead of the message's id says that the message comes after others with higher ids.
    */
   advance(id: number, globalId: number, stands: number = unknown): Step {
-    if (this._reach !== 'none' && stands > id && id <= this._lowest()) return this._takeLate(globalId);
-    if (this._reach === 'none' || this._hasSeen(id, globalId)) return still;
-    const gap = this._wentBack(id, globalId) ? this._reset(id) : undefined;
-    this._rememberRestart(id, globalId);
+    if (this.reach === 'none') return still;
+    if (stands > id && id <= Math.min(this.had, this.wire)) return this._takeLate(globalId);
+    if (this._hasSeen(id, globalId)) return still;
+    const again = id <= this.wire;
+    const otherStore = globalId <= this.globalId;
+    const gap = again || otherStore ? this._reset(id) : undefined;
+    if (otherStore) this._forget();
+    else if (again && this.globalId) this._before = { id: Math.max(this.wire, this._before.id), globalId: this.globalId };
     this.wire = id;
-    this._globalId = globalId;
-    this._tail = 0;
-    return gap ? { moved: true, gap } : { moved: true };
-  }
-
-  /** Below or at this id the server knows that the client has what was there. */
-  private _lowest(): number {
-    return this._reach === 'wide' ? this._carried : this.wire;
-  }
-
-  private _takeLate(globalId: number): Step {
-    if (this._late.includes(globalId)) return still;
-    this._late.push(globalId);
-    if (this._late.length > mostLate) this._late.shift();
-    return lateStep;
+    this.globalId = globalId;
+    this.tail = 0;
+    return { moved: true, ...(gap && { gap }) };
   }
 
   /** Takes the channel's last id from a status message: everything up to it is done with. */
   settle(lastId: number): Step {
-    if (this._reach === 'none' || lastId === this.wire) return still;
-    if (this._tail !== 0) {
-      this._floor = lastId;
-      this.wire = this._tail;
-      this._tail = 0;
-      // This request has not asked for the tail, so that what follows in it says nothing about the tail.
-      this._reach = 'none';
-      return { moved: true };
-    }
+    if (this.reach === 'none' || lastId === this.wire) return still;
     // Every message is behind a status, unless the store is another one than it was.
     const gap = lastId < this.wire ? this._reset(lastId + 1) : undefined;
     if (gap) this._forget();
     this.wire = lastId;
-    return gap ? { moved: true, gap } : { moved: true };
+    if (this.tail !== 0) {
+      this._floor = lastId;
+      this.wire = this.tail;
+      this.tail = 0;
+      // This request has not asked for the tail, so that what follows in it says nothing about the tail.
+      this.reach = 'none';
+    }
+    return { moved: true, ...(gap && { gap }) };
   }
 
   /**
@@ -159,11 +112,11 @@ export class Position {
    * if it is still empty, the position is that id.
    */
   endBacklog(): boolean {
-    // From now on only live messages come, so that a wide reach is an exact one.
-    if (this._reach === 'wide') this._carried = this.wire;
-    if (this._reach === 'none' || this.wire >= latest) return false;
+    // What comes from now on is not read again for another subscription.
+    this.had = Infinity;
+    if (this.reach === 'none' || this.wire >= latest) return false;
     if (this._floor === unknown) {
-      this._tail = this.wire;
+      this.tail = this.wire;
       this.wire = latest;
     } else {
       this.wire = this._floor;
@@ -173,114 +126,44 @@ export class Position {
 
   /** The server says that the ids started again, and that this is the first new one. */
   restartAt(next: number): void {
-    if (this._reach === 'none') return;
+    if (this.reach === 'none') return;
     this._forget();
     this.wire = next - 1;
   }
 
   /** Takes the epoch that an answer names, unless an earlier one is known: only a gap ends that. */
   meet(epoch: string): void {
-    if (this._reach !== 'none' && this.epoch === '') this.epoch = epoch;
+    if (this.reach !== 'none') this.epoch ||= epoch;
+  }
+
+  private _takeLate(globalId: number): Step {
+    if (this._late.includes(globalId)) return still;
+    this._late = [...this._late.slice(1 - mostLate), globalId];
+    return { moved: true, late: true };
   }
 
   private _hasSeen(id: number, globalId: number): boolean {
-    if (this.wire < 0) return false;
-    if (isBehind(id, globalId, this._before)) return true;
-    if (this._globalId !== unknown) return id <= this.wire && globalId <= this._globalId;
+    if (id <= this._before.id && globalId <= this._before.globalId) return true;
     // Only the server can tell an old message from one after a restart of the ids, and does if asked exactly.
-    return this._reach === 'wide' && id <= this.wire;
-  }
-
-  private _wentBack(id: number, globalId: number): boolean {
-    return this.wire >= 0 && (id <= this.wire || globalId <= this._globalId);
-  }
-
-  private _rememberRestart(id: number, globalId: number): void {
-    if (globalId <= this._globalId) this._before = undefined;
-    else if (id <= this.wire && this._globalId !== unknown) {
-      this._before = { id: Math.max(this.wire, this._before?.id ?? 0), globalId: this._globalId };
-    }
+    return id <= this.wire && (this.globalId ? globalId <= this.globalId : this.reach === 'wide');
   }
 
   private _reset(next: number): Gap {
     return { channel: this.channel, after: this.wire, next, reason: 'reset' };
   }
 
-  private _forget(): void {
-    this._globalId = unknown;
-    this._before = undefined;
+  private _forget(globalId: number = 0): void {
+    this.globalId = globalId;
+    this._before = { id: 0, globalId: 0 };
     this._late = [];
   }
-}
-
-function isBehind(id: number, globalId: number, mark: Mark | undefined): boolean {
-  return mark !== undefined && id <= mark.id && globalId <= mark.globalId;
 }
 
 /** Where a subscription begins. Throws a TypeError for what is no `From`. */
 export function beginAt(channel: string, from: From): Position {
   if (from === 'latest') return new Position(channel, latest);
-  if (isWhole(from, 0)) return new Position(channel, from as number);
-  const { last, id, globalId, epoch } = (from ?? {}) as { last?: number } & Partial<SavedPosition>;
-  if (isWhole(last, 1)) return new Position(channel, -(last as number) - 1);
-  if (isWhole(id, 0)) return new Position(channel, id as number, globalId, epoch);
-  throw new TypeError(
-    `from is ${JSON.stringify(from)}; it must be 'latest', an id, { last: 1 or more } or one of positions()`,
-  );
-}
-
-function isWhole(value: unknown, least: number): boolean {
-  return Number.isSafeInteger(value) && (value as number) >= least;
-}
-
-/** What one request asks for. */
-export interface Plan {
-  /** Channel and number, in the order in which the channels were first subscribed. */
-  readonly fields: readonly (readonly [string, number])[];
-  /** What the member `__pos` carries: by epoch and channel, the global ids that belong to the numbers. */
-  readonly marks: Readonly<Record<string, Record<string, number>>>;
-  /**
-   * Some position can only be found out by a request that is answered at once: the others of its channel
-   * are left out of that request, and wait for the next.
-   */
-  readonly lookUp: boolean;
-}
-
-/** Decides on one number for each channel, and aims every position at it. */
-export function planRequest(positions: Iterable<Position>): Plan {
-  const byChannel = new Map<string, Position[]>();
-  for (const position of positions) {
-    const group = byChannel.get(position.channel);
-    if (group) group.push(position);
-    else byChannel.set(position.channel, [position]);
-  }
-  let lookUp = false;
-  const marks = bare<Record<string, number>>();
-  const fields = [...byChannel].map(([channel, group]) => {
-    const carried = carriedNumber(group);
-    for (const position of group) {
-      position.aim(carried);
-      lookUp ||= position.looksUp || (carried < 0 && position.wire !== carried);
-      if (carried >= 0 && position.wire === carried && position.epoch !== '') {
-        (marks[position.epoch] ??= bare())[channel] = position.globalId;
-      }
-    }
-    return [channel, carried] as const;
-  });
-  return { fields, marks, lookUp };
-}
-
-/** An object that inherits nothing: its keys come from a server. */
-function bare<T>(): Record<string, T> {
-  return Object.create(null) as Record<string, T>;
-}
-
-/**
- * The lowest id serves everyone who is behind it. A subscription at the latest or at a tail has no id yet,
- * and one number cannot ask for both, so those go first: the latest, then the shortest tail.
- */
-function carriedNumber(group: readonly Position[]): number {
-  const wires = group.map((position) => position.wire);
-  const unresolved = wires.filter((wire) => wire < 0);
-  return unresolved.length > 0 ? Math.max(...unresolved) : Math.min(...wires);
+  const { last, id = from, globalId, epoch } = (from ?? {}) as { last?: number } & Partial<SavedPosition>;
+  if (isWhole(last) && last > 0) return new Position(channel, -last - 1);
+  accept('from', from, isWhole(id) && id >= 0, "'latest', an id, { last } or a saved position");
+  return new Position(channel, id as number, globalId, epoch);
 }

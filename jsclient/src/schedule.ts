@@ -1,22 +1,26 @@
 import type { Timing } from './types.ts';
 
 /**
- * How a request is made: `hold`: the server may wait for messages; `poll` and `hidden`: it answers at once,
- * at the interval for visible and for hidden pages; `lookUp`: it answers at once, and the next is not to wait.
+ * How a request is made: `hold`: the server may wait for messages; `hidden`: it answers at once, for a page that is
+ * not seen; `lookUp`: it answers at once, and the next is not to wait.
  */
-export type Mode = 'hold' | 'poll' | 'hidden' | 'lookUp';
+export type Mode = 'hold' | 'hidden' | 'lookUp';
 
 /** How a request ended, as far as the next one depends on it. */
 export type Result =
   /** A good answer that moved a position. */
-  | { readonly kind: 'moved' }
+  | 'moved'
   /** A good answer without anything new. */
-  | { readonly kind: 'quiet' }
-  /** A proxy kept the answer back. */
-  | { readonly kind: 'buffered' }
-  | { readonly kind: 'failed' }
-  /** The server asked to wait so many milliseconds. */
-  | { readonly kind: 'refused'; readonly retryAfter: number };
+  | 'quiet'
+  /** Nothing came, and it is to be asked anew in another way. */
+  | 'again'
+  | 'failed';
+
+/**
+ * Milliseconds from now to the next request, when the last one took `elapsed` milliseconds. `retryAfter` is how many
+ * the server has asked to wait.
+ */
+export type Schedule = (result: Result, mode: Mode, elapsed: number, retryAfter?: number) => number;
 
 const firstBackoff = 1_000;
 /** What ends sooner with nothing was not held: the server is full, or something in between ends it. */
@@ -24,52 +28,26 @@ const leastHold = 1_000;
 /** The longest wait that a server may ask for. Timers have a limit, too, beyond which they fire at once. */
 const mostRetryAfter = 3_600_000;
 
-/** Decides when the next request goes out. */
-export class Schedule {
-  private readonly _timing: Timing;
-  private readonly _random: () => number;
-  private _failures = 0;
+/** Decides when the next request goes out. `random` returns numbers from 0 up to, not including, 1. */
+export function createSchedule(timing: Timing, random: () => number): Schedule {
+  let failures = 0;
 
-  /** `random` returns numbers from 0 up to, not including, 1. */
-  constructor(timing: Timing, random: () => number) {
-    this._timing = timing;
-    this._random = random;
-  }
-
-  /** Milliseconds from now to the next request, when the last one took `elapsed` milliseconds. */
-  next(result: Result, mode: Mode, elapsed: number): number {
-    return Math.max(this._timing.minPollInterval, this._delay(result, mode, elapsed));
-  }
-
-  private _delay(result: Result, mode: Mode, elapsed: number): number {
-    switch (result.kind) {
-      case 'refused':
-        // A refusal is no failure: the server works, and has said when to come back. Not all at once, though.
-        return Math.min(result.retryAfter, mostRetryAfter) * (1 + 0.1 * this._random());
-      case 'failed':
-        return this._backoff(elapsed);
-      case 'buffered':
-        return 0;
-      default:
-        this._failures = 0;
-        return isPrompt(result.kind, mode, elapsed) ? 0 : this._interval(mode) - elapsed;
-    }
-  }
-
-  private _backoff(elapsed: number): number {
-    const { callbackInterval, maxPollInterval } = this._timing;
+  const backoff = (elapsed: number): number => {
     // A connection that held so long was healthy. Judging by its first part instead would never back off from
     // a server that sends one good part and then breaks.
-    this._failures = elapsed >= callbackInterval ? 1 : this._failures + 1;
-    return this._random() * Math.min(maxPollInterval, firstBackoff * 2 ** (this._failures - 1));
-  }
-
-  private _interval(mode: Mode): number {
-    return mode === 'hidden' ? this._timing.backgroundCallbackInterval : this._timing.callbackInterval;
-  }
-}
-
-function isPrompt(kind: 'moved' | 'quiet', mode: Mode, elapsed: number): boolean {
-  if (kind === 'moved') return mode === 'hold' || mode === 'lookUp';
-  return mode === 'hold' && elapsed >= leastHold;
+    failures = elapsed < timing.callbackInterval ? failures + 1 : 1;
+    return random() * Math.min(timing.maxPollInterval, firstBackoff * 2 ** (failures - 1));
+  };
+  return (result, mode, elapsed, retryAfter = 0) => {
+    let wait = 0;
+    if (result === 'failed') {
+      // Not all at the very moment that the server has named; and one that always says "now" is not believed.
+      wait = Math.max(backoff(elapsed), Math.min(retryAfter, mostRetryAfter) * (1 + 0.1 * random()));
+    } else if (result !== 'again') {
+      failures = 0;
+      const goesOn = result === 'moved' ? mode !== 'hidden' : mode === 'hold' && elapsed >= leastHold;
+      if (!goesOn) wait = (mode === 'hidden' ? timing.backgroundCallbackInterval : timing.callbackInterval) - elapsed;
+    }
+    return Math.max(timing.minPollInterval, wait);
+  };
 }

@@ -1,5 +1,5 @@
 // Runs as a SharedWorker, for pages that have no locks: it has the connection of the group that its name names.
-import { kit } from './client.ts';
+import { kit } from './exchanges.ts';
 import { Hub, type Said, type Told } from './hub.ts';
 import { resolveOptions, type Settings } from './options.ts';
 

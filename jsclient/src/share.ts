@@ -1,18 +1,17 @@
-import type { Kit } from './client.ts';
+import type { Kit } from './exchanges.ts';
 import { Hub, type Said, type Told } from './hub.ts';
 import type { Settings } from './options.ts';
-import type { Exchange, Outcome, Poll, Receiver } from './transport.ts';
+import { again, type Exchange, type Run } from './transport.ts';
 
 /**
  * Has all pages of a group use one connection: that of a page which they elect by a lock, or of a worker where
  * there are no locks. Where there is neither, this page has a connection of its own.
  */
-export function share(kit: Kit, settings: Settings, onClientId: (id: string) => void): Exchange {
-  const group = new Group(kit, settings, onClientId);
-  const exchange: Exchange = async (_, poll, controller, receiver) => {
-    if (group.open(poll.clientId)) return group.exchange(poll, controller, receiver);
-    const own = poll.mode === 'hold' ? kit.heldBy(settings.transport) : kit.exchangeHttp;
-    return own(settings, poll, controller, receiver);
+export default function share(kit: Kit, settings: Settings): Exchange {
+  const group = new Group(kit, settings);
+  const exchange: Exchange = async (_, run) => {
+    if (group.open()) return group.exchange(run);
+    return kit.exchangeOf(run.mode === 'hold' ? settings.transport : 'poll')(settings, run);
   };
   exchange.leave = () => group.close();
   return exchange;
@@ -27,35 +26,31 @@ const randomName = (): string => Math.random().toString(36).slice(2);
 class Group {
   private readonly _kit: Kit;
   private readonly _settings: Settings;
-  private readonly _onClientId: (id: string) => void;
   private readonly _page: string = randomName();
   private _channel: BroadcastChannel | undefined;
   private _worker: SharedWorker | undefined;
-  private _clientId = '';
   private _hub: Hub | undefined;
   private _candidacy: AbortController | undefined;
   private _resign: (() => void) | undefined;
   private _silence: ReturnType<typeof setTimeout> | undefined;
-  private _run: Run | undefined;
+  private _run: PageRun | undefined;
   private _runs = 0;
 
-  constructor(kit: Kit, settings: Settings, onClientId: (id: string) => void) {
+  constructor(kit: Kit, settings: Settings) {
     this._kit = kit;
     this._settings = settings;
-    this._onClientId = onClientId;
   }
 
   /** Belongs to the lock, the channel and the worker of the group. */
   private get _name(): string {
-    const { baseUrl, transport, identity } = this._settings;
+    const { baseUrl, transport, identity = '' } = this._settings;
     return `messagebus ${JSON.stringify([new URL(baseUrl, location.href).href, transport, identity])}`;
   }
 
   /** Joins the group, unless that is done; false where the browser cannot. */
-  open(clientId: string): boolean {
+  open(): boolean {
     // What is no page has no tabs beside it.
     if (typeof document === 'undefined' || typeof BroadcastChannel === 'undefined') return false;
-    this._clientId ||= clientId;
     if (this._channel) return true;
     if (!navigator.locks && !this._startWorker()) return false;
     this._channel = new BroadcastChannel(this._name);
@@ -80,24 +75,22 @@ class Group {
     this._channel = this._worker = undefined;
   }
 
-  exchange(poll: Poll, controller: AbortController, receiver: Receiver): Promise<Outcome> {
+  exchange(run: Run): Promise<void> {
     this._runs += 1;
-    const run = new Run(`${this._page}.${this._runs}`, poll, controller.signal, receiver, (said) => this._channel?.postMessage(said));
-    this._run = run;
+    const own = new PageRun(`${this._page}.${this._runs}`, run, (said) => this._channel?.postMessage(said));
+    this._run = own;
     // The headers may fail.
-    this._join(run).catch((cause) => {
-      run.finish({ kind: 'failed', error: new this._kit.MessageBusError('request', `the request failed: ${String(cause)}`, { cause }) });
-    });
-    return run.outcome;
+    this._join(own).catch((cause) => own.finish(cause));
+    return own.end;
   }
 
-  private async _join({ id, poll: { plan } }: Run): Promise<void> {
-    const { headers, baseUrl, credentials, transport, longPolling, maxPartLength, timing } = this._settings;
+  private async _join({ id, run: { plan } }: PageRun): Promise<void> {
+    const { headers, baseUrl, clientId, credentials, transport, timing } = this._settings;
     const forWorker = this._worker && {
       headers: typeof headers === 'function' ? await headers() : headers,
-      settings: { baseUrl: new URL(baseUrl, location.href).href, credentials, transport, longPolling, maxPartLength, timing },
+      settings: { baseUrl: new URL(baseUrl, location.href).href, credentials, transport, timing },
     };
-    if (this._run?.id === id) this._say({ kind: 'join', run: id, fields: plan.fields, marks: { ...plan.marks }, clientId: this._clientId, ...forWorker });
+    if (this._run?.id === id) this._say({ kind: 'join', run: id, fields: plan.numbers, marks: plan.known, clientId, ...forWorker });
   }
 
   private _say(said: Said): void {
@@ -108,10 +101,7 @@ class Group {
     if (this._candidacy) this._awaitSilence();
     if (told.kind === 'yield' && told.page === this._page) void this._stand(true);
     if (told.kind === 'whoShows') this._sayShown();
-    if (told.clientId !== '') {
-      this._clientId = told.clientId;
-      this._onClientId(told.clientId);
-    }
+    if (told.clientId !== '') this._settings.clientId = told.clientId;
     this._run?.hear(told, this._kit);
   }
 
@@ -150,7 +140,7 @@ class Group {
 
   private _lead(candidacy: AbortController): Promise<void> {
     if (candidacy.signal.aborted || this._candidacy !== candidacy) return Promise.resolve();
-    this._hub = new Hub(this._kit, { ...this._settings, clientId: this._clientId }, this._name);
+    this._hub = new Hub(this._kit, this._settings, this._name);
     if (document.hidden) this._hub.askWhoShows();
     return new Promise((resolve) => {
       this._resign = resolve;
@@ -191,37 +181,36 @@ class Group {
 }
 
 /** What a page asks of the hub at present. */
-class Run {
+class PageRun {
   readonly id: string;
-  readonly poll: Poll;
-  readonly outcome: Promise<Outcome>;
-  private readonly _receiver: Receiver;
+  readonly run: Run;
+  readonly end: Promise<void>;
   private readonly _say: (said: Said) => void;
-  private _end!: (outcome: Outcome) => void;
+  private _end!: (why: unknown) => void;
   private _over = false;
   private _hub = '';
   private _count = 0;
   private _first = true;
 
-  constructor(id: string, poll: Poll, signal: AbortSignal, receiver: Receiver, say: (said: Said) => void) {
+  constructor(id: string, run: Run, say: (said: Said) => void) {
     this.id = id;
-    this.poll = poll;
-    this._receiver = receiver;
+    this.run = run;
     this._say = say;
-    this.outcome = new Promise((resolve) => {
-      this._end = (outcome) => {
+    this.end = new Promise((resolve, reject) => {
+      this._end = (why) => {
         this._over = true;
-        resolve(outcome);
+        if (why === undefined) resolve();
+        else reject(why);
       };
     });
-    signal.addEventListener('abort', () => this.finish({ kind: 'answered' }));
+    run.controller.signal.addEventListener('abort', () => this.finish());
   }
 
-  hear(told: Told, { MessageBusError }: Kit): void {
+  hear(told: Told, { BusError }: Kit): void {
     if (this._over) return;
     if (told.kind === 'up' || this._lost(told)) {
       // What comes next would not follow what is known here, so the hub is asked anew.
-      this.finish({ kind: 'moved' });
+      this.finish(again);
       return;
     }
     switch (told.kind) {
@@ -229,14 +218,14 @@ class Run {
         if (told.runs.includes(this.id)) this._take(told.parts, told.epoch);
         break;
       case 'refused':
-        if (told.runs.includes(this.id)) this._receiver.refused(told.channels);
+        if (told.runs.includes(this.id)) this.run.take({ refused: told.channels });
         break;
       case 'error':
-        this._receiver.fail(new MessageBusError(told.code, told.message, told.status === undefined ? {} : { status: told.status }));
+        this.run.take({ error: new BusError(told.code, told.message, told.status === undefined ? {} : { status: told.status }) });
         break;
       case 'ping':
         if (told.runs.includes(this.id)) this._say({ kind: 'here', run: this.id });
-        else this.finish({ kind: 'moved' });
+        else this.finish(again);
         break;
     }
   }
@@ -250,18 +239,19 @@ class Run {
   }
 
   private _take(parts: Extract<Told, { kind: 'parts' }>['parts'], epoch: string): void {
-    if (epoch !== '') this._receiver.epoch(epoch);
+    this.run.take({ epoch });
     for (const part of parts) {
       if (this._over) return;
-      this._receiver.part(part, this._first);
+      this.run.take({ part, first: this._first });
       this._first = false;
     }
-    if (this.poll.mode === 'lookUp') this.finish({ kind: 'answered' });
+    if (this.run.mode === 'lookUp') this.finish();
   }
 
-  finish(outcome: Outcome): void {
+  /** Ends it: well, or for a reason as an exchange has it. */
+  finish(why?: unknown): void {
     if (this._over) return;
     this._say({ kind: 'leave', run: this.id });
-    this._end(outcome);
+    this._end(why);
   }
 }

@@ -1,6 +1,8 @@
-import type { Kit } from './client.ts';
-import type { Exchange, Receiver } from './transport.ts';
-import { gapChannel, statusChannel, type WireMessage } from './wire.ts';
+import { longestPart } from './chunks.ts';
+import type { Kit } from './exchanges.ts';
+import type { Exchange, Reader } from './transport.ts';
+import type { Message } from './types.ts';
+import { gapChannel, statusChannel } from './wire.ts';
 
 /** An event of the server, as far as it matters here. */
 interface ServerEvent {
@@ -12,60 +14,59 @@ interface ServerEvent {
  * Server-sent events, read by `fetch`: an `EventSource` sends no headers, shows no refusal, and goes on from one
  * id for all channels, where this client knows more.
  */
-export function sse(kit: Kit): Exchange {
-  return (settings, poll, controller, receiver) => {
+export default function sse(kit: Kit): Exchange {
+  const poll = kit.exchangeOf('poll');
+  return (settings, run) => {
     // The events do not say where the backlog ends, which the newest k of a channel depend on.
-    if (poll.plan.fields.some(([, number]) => number < -1)) {
-      const atOnce = { ...poll, mode: 'lookUp', streaming: false } as const;
-      return kit.exchangeHttp(settings, atOnce, controller, receiver);
-    }
-    const path = `sse?${kit.encodeFields(poll)}`;
-    return kit.ask(settings, poll, controller, receiver, { path, firstPart: 0 }, async (response, watch) => {
-      const type = response.headers.get('Content-Type') ?? '';
-      if (!type.startsWith('text/event-stream')) throw new kit.MessageBusError('answer', `the answer is of type ${type}, not events`);
-      receiver.part([], true);
-      const take = readEvents(settings.maxPartLength, (event) => {
-        if (!watch.aborted) handOn(kit, event, receiver);
+    if (run.plan.numbers.some(([, number]) => number < -1)) return poll(settings, { ...run, mode: 'lookUp', streaming: false });
+    return kit.ask(settings, run, 'sse?', 0, (type) => {
+      if (!type.startsWith('text/event-stream')) throw new kit.BusError('answer', `the answer is of type ${type}, not events`);
+      run.take({ part: [], first: true });
+      return createEventReader(kit, ({ id, data }) => {
+        const part = kit.parsePart(`[${data}]`);
+        const late = id === undefined && part.every(isMessage);
+        run.take({ part, stands: late ? Number.MAX_SAFE_INTEGER : -1 });
       });
-      await kit.readText(response, watch, take);
     });
   };
 }
 
-function handOn(kit: Kit, { id, data }: ServerEvent, receiver: Receiver): void {
-  const part = kit.parsePart(`[${data}]`);
-  const late = id === undefined && part.every(isMessage);
-  receiver.part(part, false, late ? Number.MAX_SAFE_INTEGER : -1);
-}
-
-function isMessage({ channel }: WireMessage): boolean {
+function isMessage({ channel }: Message): boolean {
   return channel !== statusChannel && channel !== gapChannel;
 }
 
-/** Returns a function that takes the text in pieces. The lines of this server end with a line feed. */
-function readEvents(mostCharacters: number, onEvent: (event: ServerEvent) => void): (piece: string) => void {
-  let rest: string[] = [];
+/** Takes the text in pieces. The lines of this server end with a line feed. */
+function createEventReader({ BusError }: Kit, onEvent: (event: ServerEvent) => void): Reader {
+  let pieces: string[] = [];
   let length = 0;
   let id: string | undefined;
   let data = '';
+  const check = (characters: number): void => {
+    if (characters > longestPart) throw new BusError('answer', 'an event is too long');
+  };
   const takeLine = (line: string): void => {
     if (line === '') {
       if (data !== '') onEvent({ id, data });
       id = undefined;
       data = '';
-    } else if (line.startsWith('data: ')) data += line.slice(6);
-    else if (line.startsWith('id: ')) id = line.slice(4);
+    } else if (line.startsWith('data: ')) {
+      data += line.slice(6);
+      check(data.length);
+    } else if (line.startsWith('id: ')) id = line.slice(4);
   };
-  return (piece) => {
-    let start = 0;
-    for (let end = piece.indexOf('\n'); end >= 0; end = piece.indexOf('\n', start)) {
-      takeLine(rest.join('') + piece.slice(start, end));
-      rest = [];
-      length = 0;
-      start = end + 1;
-    }
-    rest.push(piece.slice(start));
-    length += piece.length - start;
-    if (length > mostCharacters) throw new RangeError(`an event is longer than maxPartLength, ${mostCharacters} characters`);
+  return {
+    push: (text) => {
+      const lines = text.split('\n');
+      const rest = lines.pop()!;
+      for (const line of lines) {
+        takeLine(pieces.join('') + line);
+        pieces = [];
+        length = 0;
+      }
+      pieces.push(rest);
+      length += rest.length;
+      check(length);
+      return true;
+    },
   };
 }

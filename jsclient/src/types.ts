@@ -111,7 +111,7 @@ export interface FetchResponse {
 export interface FetchInit {
   readonly method: 'POST' | 'GET';
   readonly headers: Record<string, string>;
-  readonly body?: string;
+  readonly body?: URLSearchParams;
   readonly credentials: RequestCredentials;
   readonly signal: AbortSignal;
 }
@@ -144,10 +144,6 @@ export interface ClientOptions {
   credentials?: RequestCredentials;
   /** Default `auto`. */
   transport?: TransportName;
-  /** Whether the server may hold a request until there is something to say. Default true. */
-  longPolling?: boolean;
-  /** Whether `start` is called by the first subscription. Default true. */
-  autoStart?: boolean;
   /** Where channels begin whose subscription names no `from`, as `positions` has returned it. */
   positions?: Readonly<Record<string, SavedPosition>>;
   /**
@@ -157,8 +153,6 @@ export interface ClientOptions {
   share?: boolean;
   /** Whose messages these are, such as a user's id: pages with another one share nothing with this. Default empty. */
   identity?: string;
-  /** The most characters in a part of a streamed answer, or in a whole other answer. Default 16777216. */
-  maxPartLength?: number;
   timing?: Partial<Timing>;
   /** Default: the global `fetch`. */
   fetch?: FetchLike;
@@ -182,7 +176,10 @@ export interface Client {
   readonly clientId: string;
   readonly status: Status;
 
-  /** Begins to send requests, as long as there are subscriptions. Does nothing on a started client. */
+  /**
+   * Begins to send requests, as long as there are subscriptions. The first subscription does so by itself, but not
+   * once the client was stopped. Does nothing on a started client.
+   */
   start(): void;
 
   /**

@@ -1,8 +1,8 @@
-import type { Kit } from './client.ts';
-import type { MessageBusError } from './errors.ts';
-import type { Plan } from './positions.ts';
-import type { Exchange, Outcome, Receiver } from './transport.ts';
-import { entriesOf, type WireMessage } from './wire.ts';
+import type { Kit } from './exchanges.ts';
+import type { Plan } from './plan.ts';
+import type { Position } from './positions.ts';
+import type { Exchange, Run } from './transport.ts';
+import type { Message } from './types.ts';
 
 /** Names the channels of a subscription, before their backlog. */
 const subscribedChannel = '/__subscribed';
@@ -11,36 +11,38 @@ const replaced = 1000;
 const goingAway = 1001;
 
 /** One WebSocket for all channels, which come and go on it. */
-export function ws(kit: Kit): Exchange {
-  return (settings, poll, controller, receiver) =>
-    new Promise((resolve) => {
-      const url = `${settings.baseUrl}message-bus/${poll.clientId}/ws`;
-      const socket = new WebSocket(new URL(url, globalThis.location?.href).href.replace(/^http/, 'ws'));
-      const link = new Link(kit, socket, receiver);
-      const timer = setTimeout(() => socket.close(), settings.timing.silenceTimeout);
-      const end = (outcome: Outcome): void => {
+export default function ws(kit: Kit): Exchange {
+  return ({ baseUrl, clientId, timing }, run) =>
+    new Promise((resolve, reject) => {
+      const url = new URL(`${baseUrl}message-bus/${clientId}/ws`, globalThis.location?.href);
+      const socket = new WebSocket(url.href.replace(/^http/, 'ws'));
+      const link = new Link(kit, socket, run);
+      const timer = setTimeout(() => socket.close(), timing.silenceTimeout);
+      const end = (error?: unknown): void => {
         clearTimeout(timer);
         socket.onclose = socket.onmessage = null;
         socket.close();
-        resolve(outcome);
+        if (error) reject(error);
+        else resolve();
       };
-      controller.signal.addEventListener('abort', () => end({ kind: 'answered' }));
+      run.controller.signal.addEventListener('abort', () => end());
       socket.onopen = () => {
-        link.join(poll.plan, poll.sequence);
-        receiver.changeBy((left, joined) => link.change(left, joined));
+        link.join(run.plan, run.sequence);
+        run.change = (positions) => link.change(positions);
       };
       socket.onmessage = ({ data }) => {
         clearTimeout(timer);
-        const error = link.take(String(data));
-        if (error) end({ kind: 'failed', error });
+        try {
+          link.take(String(data));
+        } catch (cause) {
+          end(cause);
+        }
       };
-      socket.onclose = ({ code, reason }) => end(outcomeOf(kit, code, reason, link.joined));
+      socket.onclose = ({ code, reason }) => {
+        const planned = link.joined && (code === replaced || code === goingAway);
+        end(planned ? undefined : new kit.BusError('request', `the WebSocket ended with ${code} ${reason}`.trim()));
+      };
     });
-}
-
-function outcomeOf({ MessageBusError }: Kit, code: number, reason: string, joined: boolean): Outcome {
-  if (joined && (code === replaced || code === goingAway)) return { kind: 'answered' };
-  return { kind: 'failed', error: new MessageBusError('request', `the WebSocket ended with ${code} ${reason}`.trim()) };
 }
 
 /** What is said on one WebSocket. */
@@ -49,61 +51,66 @@ class Link {
   joined = false;
   private readonly _kit: Kit;
   private readonly _socket: WebSocket;
-  private readonly _receiver: Receiver;
+  private readonly _run: Run;
+  private _channels: readonly string[] = [];
   /** How many answers are to come for a channel: what comes of it before the last one is of an earlier subscription. */
   private readonly _pending = new Map<string, number>();
 
-  constructor(kit: Kit, socket: WebSocket, receiver: Receiver) {
+  constructor(kit: Kit, socket: WebSocket, run: Run) {
     this._kit = kit;
     this._socket = socket;
-    this._receiver = receiver;
+    this._run = run;
+    this._channels = run.plan.numbers.map(([channel]) => channel);
   }
 
-  join(plan: Plan, sequence?: number): void {
-    for (const [channel] of plan.fields) this._pending.set(channel, (this._pending.get(channel) ?? 0) + 1);
-    const members: [string, unknown][] = [...plan.fields.map(([channel, number]): [string, unknown] => [channel, number])];
+  join({ numbers, known }: Plan, sequence?: number): void {
+    for (const [channel] of numbers) this._pending.set(channel, (this._pending.get(channel) ?? 0) + 1);
+    const members: [string, unknown][] = numbers.map(([channel, number]) => [channel, number]);
     if (sequence !== undefined) members.push(['__seq', sequence]);
-    members.push(['__pos', this._kit.encodeMarks(plan)]);
+    members.push(['__pos', known]);
     this._send({ subscribe: Object.fromEntries(members) });
   }
 
-  change(left: readonly string[], joined: Plan): void {
+  /** Leaves channels, and joins those that are new, or whose positions have changed; false where a new connection is needed. */
+  change(positions: readonly Position[]): boolean {
+    const channels = new Set(positions.map(({ channel }) => channel));
+    const changed = positions.filter(({ reach, channel }) => reach === 'none' || !this._channels.includes(channel));
+    const joined = new Set(changed.map(({ channel }) => channel));
+    const plan = this._kit.planRequest(positions.filter(({ channel }) => joined.has(channel)));
+    if (plan.lookUp || channels.size === 0) return false;
+    const left = this._channels.filter((channel) => !channels.has(channel));
     if (left.length > 0) this._send({ unsubscribe: left });
-    if (joined.fields.length > 0) this.join(joined);
+    if (joined.size > 0) this.join(plan);
+    this._channels = [...channels];
+    return true;
   }
 
-  /** Takes an array of the server. Returns what is wrong with it. */
-  take(text: string): MessageBusError | undefined {
-    let part: WireMessage[];
-    try {
-      part = this._kit.parsePart(text);
-    } catch (error) {
-      return error as MessageBusError;
-    }
+  /** Takes an array of the server. Throws where it makes no sense. */
+  take(text: string): void {
+    const part = this._kit.parsePart(text);
     const answers = part.filter(({ channel }) => channel === subscribedChannel);
     for (const { data } of answers) this._takeAnswer(data);
     const rest = part.filter(({ channel }) => channel !== subscribedChannel && !this._pending.has(channel));
-    if (answers.length === 0 && rest.length === 0) return undefined;
-    this._receiver.part(rest.map((message) => this._withoutPending(message)), answers.length > 0);
-    return undefined;
+    if (answers.length === 0 && rest.length === 0) return;
+    this._run.take({ part: rest.map((message) => this._withoutPending(message)), first: answers.length > 0 });
   }
 
   private _takeAnswer(data: unknown): void {
     this.joined = true;
-    const { channels = [], refused = [], epoch } = data as { channels?: string[]; refused?: string[]; epoch?: string };
+    const { channels = [], refused = [], epoch = '' } = data as { channels?: string[]; refused?: string[]; epoch?: string };
     for (const channel of [...channels, ...refused]) {
       const left = (this._pending.get(channel) ?? 1) - 1;
       if (left > 0) this._pending.set(channel, left);
       else this._pending.delete(channel);
     }
-    if (epoch) this._receiver.epoch(epoch);
-    if (refused.length > 0) this._receiver.refused(refused);
+    this._run.take({ epoch, refused });
   }
 
   /** A status or a gap says nothing of channels that are being joined anew. */
-  private _withoutPending(message: WireMessage): WireMessage {
-    if (this._pending.size === 0 || message.global_id !== -1) return message;
-    return { ...message, data: Object.fromEntries(entriesOf(message.data).filter(([channel]) => !this._pending.has(channel))) };
+  private _withoutPending(message: Message): Message {
+    if (this._pending.size === 0 || message.globalId !== -1) return message;
+    const members = Object.entries(message.data ?? {}).filter(([channel]) => !this._pending.has(channel));
+    return { ...message, data: Object.fromEntries(members) };
   }
 
   private _send(command: unknown): void {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { createContext, runInContext } from 'node:vm';
+import type { Client, ClientOptions } from '../src/index.ts';
 
 /** Where the built files are; set when the tests are bundled. */
 declare const DIST: string;
@@ -9,6 +10,48 @@ declare const DIST: string;
 test('dist/index.js exports createClient and MessageBusError', async () => {
   const module = (await import(`${DIST}index.js`)) as Record<string, unknown>;
   assert.deepEqual(Object.keys(module).sort(), ['MessageBusError', 'createClient']);
+});
+
+/** Messages of one client of what is built. */
+async function firstMessage(options: ClientOptions): Promise<unknown> {
+  const { createClient } = (await import(`${DIST}index.js`)) as { createClient(options: ClientOptions): Client };
+  const client = createClient({ baseUrl: 'https://bus.example/', clientId: 'c1', ...options });
+  try {
+    return await new Promise((resolve, reject) => {
+      client.on('error', reject);
+      client.subscribe('/a', { from: 0 }, resolve);
+    });
+  } finally {
+    client.stop();
+  }
+}
+
+const wire = { global_id: 10, message_id: 1, channel: '/a', data: 'x' };
+const message = { channel: '/a', id: 1, globalId: 10, data: 'x' };
+const answer = (type: string, body: string): ClientOptions => ({
+  fetch: async () => new Response(body, { headers: { 'Content-Type': type } }),
+});
+
+test('dist/index.js and what it loads know each other by the same names', async (t) => {
+  assert.deepEqual(await firstMessage(answer('text/plain', `[${JSON.stringify(wire)}]\r\n|\r\n`)), message);
+  const events = answer('text/event-stream', `id: 10 e1\ndata: ${JSON.stringify(wire)}\n\n`);
+  assert.deepEqual(await firstMessage({ ...events, transport: 'sse' }), message);
+  const before = globalThis.WebSocket;
+  t.after(() => Object.assign(globalThis, { WebSocket: before }));
+  class Socket {
+    onopen: (() => void) | undefined;
+    onmessage: ((event: object) => void) | undefined;
+    constructor() {
+      setTimeout(() => this.onopen?.());
+    }
+    send(): void {
+      const subscribed = { global_id: -1, message_id: -1, channel: '/__subscribed', data: { channels: ['/a'] } };
+      this.onmessage?.({ data: JSON.stringify([subscribed, wire]) });
+    }
+    close(): void {}
+  }
+  Object.assign(globalThis, { WebSocket: Socket });
+  assert.deepEqual(await firstMessage({ transport: 'ws' }), message);
 });
 
 /** The least of a page that the drop-in needs to be loaded. */

@@ -55,7 +55,7 @@ class FakeXhr {
 }
 
 const page = Object.assign(new EventTarget(), { hidden: false });
-Object.assign(globalThis, { document: page, XMLHttpRequest: FakeXhr });
+Object.assign(globalThis, { document: page, window: page, XMLHttpRequest: FakeXhr });
 const { createMessageBus } = await import('../src/dropin/message-bus.ts');
 
 function start(t: TestContext, answer: (xhr: FakeXhr) => void): MessageBus {

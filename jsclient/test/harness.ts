@@ -1,6 +1,6 @@
 import { mock, type TestContext } from 'node:test';
 import { createClient } from '../src/index.ts';
-import type { Client, ClientOptions, FetchInit, FetchResponse, Message, SubscribeOptions } from '../src/index.ts';
+import type { Client, ClientOptions, FetchInit, FetchResponse, From, Message, MessageBusError, SubscribeOptions } from '../src/index.ts';
 
 const separator = '\r\n|\r\n';
 
@@ -135,7 +135,7 @@ export interface Bench {
  * another, since the clock is the process's.
  */
 export function bench(t: TestContext, options: ClientOptions = {}, answer?: (call: Call) => void): Bench {
-  mock.timers.enable({ apis: ['setTimeout', 'Date'] });
+  mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'Date'] });
   const calls: Call[] = [];
   const fetch = (url: string, init: FetchInit): Promise<FetchResponse> => {
     const call = new Call(url, init);
@@ -143,7 +143,7 @@ export function bench(t: TestContext, options: ClientOptions = {}, answer?: (cal
     answer?.(call);
     return call.response;
   };
-  const client = createClient({ clientId: 'c1', autoStart: false, fetch, ...options });
+  const client = createClient({ clientId: 'c1', fetch, ...options });
   t.after(() => {
     client.stop();
     mock.timers.reset();
@@ -156,6 +156,19 @@ export function bench(t: TestContext, options: ClientOptions = {}, answer?: (cal
   const listen: Bench['listen'] = (channel, callback, from = {}) =>
     client.subscribe(channel, from, (message) => callback(message.data as never, message));
   return { client, calls, listen, last, pass };
+}
+
+/** Subscribes, and returns where the ids of what comes are put. */
+export function collect(b: Bench, channel: string, from?: From): number[] {
+  const ids: number[] = [];
+  b.listen(channel, (_data, { id }) => ids.push(id), from === undefined ? {} : { from });
+  return ids;
+}
+
+export function errorsOf(b: Bench): MessageBusError[] {
+  const errors: MessageBusError[] = [];
+  b.client.on('error', (error) => errors.push(error));
+  return errors;
 }
 
 async function pass(milliseconds: number): Promise<void> {

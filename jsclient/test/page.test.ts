@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mock, test, type TestContext } from 'node:test';
+import { mock, test } from 'node:test';
 import { bench } from './harness.ts';
 
 /** A document and a window with no more than what a client looks at. */
@@ -7,14 +7,14 @@ class FakePage extends EventTarget {
   hidden = false;
   readonly listeners: string[] = [];
 
-  override addEventListener(type: string, listener: EventListener): void {
+  override addEventListener(type: string, listener: EventListener, capture?: boolean): void {
     this.listeners.push(type);
-    super.addEventListener(type, listener);
+    super.addEventListener(type, listener, capture);
   }
 
-  override removeEventListener(type: string, listener: EventListener): void {
+  override removeEventListener(type: string, listener: EventListener, capture?: boolean): void {
     this.listeners.splice(this.listeners.indexOf(type), 1);
-    super.removeEventListener(type, listener);
+    super.removeEventListener(type, listener, capture);
   }
 
   turn(hidden: boolean): void {
@@ -23,20 +23,16 @@ class FakePage extends EventTarget {
   }
 }
 
-function showPage(t: TestContext): FakePage {
+function showPage(): FakePage {
   const page = new FakePage();
   const globals: Record<string, unknown> = globalThis as never;
   globals['document'] = page;
   globals['window'] = page;
-  t.after(() => {
-    delete globals['document'];
-    delete globals['window'];
-  });
   return page;
 }
 
 test('a hidden page polls every 60 s without being held, and at once when it shows', async (t) => {
-  const page = showPage(t);
+  const page = showPage();
   page.hidden = true;
   const b = bench(t, {}, (call) => call.url.endsWith('?dlp=t') && call.json());
   b.listen('/a', () => {}, { from: 0 });
@@ -53,7 +49,7 @@ test('a hidden page polls every 60 s without being held, and at once when it sho
 });
 
 test('a page that shows while it still waits for what it has asked hidden asks anew, and is held', async (t) => {
-  const page = showPage(t);
+  const page = showPage();
   page.hidden = true;
   const b = bench(t);
   b.listen('/a', () => {}, { from: 0 });
@@ -67,7 +63,7 @@ test('a page that shows while it still waits for what it has asked hidden asks a
 });
 
 test('a page that is hidden while a request is held lets it end', async (t) => {
-  const page = showPage(t);
+  const page = showPage();
   const b = bench(t);
   b.listen('/a', () => {}, { from: 0 });
   b.client.start();
@@ -82,7 +78,7 @@ test('a page that is hidden while a request is held lets it end', async (t) => {
 
 test('a page that shows, or a network that is back, cuts a wait after failures short, but not one the server asked for', async (t) => {
   t.mock.method(Math, 'random', () => 0.9);
-  const page = showPage(t);
+  const page = showPage();
   const b = bench(t, {}, (call) => (call.at < 40_000 ? call.fail() : call.refuse(429, { 'Retry-After': '30' })));
   b.client.on('error', () => {});
   b.listen('/a', () => {}, { from: 0 });
@@ -103,8 +99,8 @@ test('a page that shows, or a network that is back, cuts a wait after failures s
 });
 
 test('a page that flickers causes no more than one request in 100 ms', async (t) => {
-  const page = showPage(t);
-  const b = bench(t, { longPolling: false }, (call) => call.json());
+  const page = showPage();
+  const b = bench(t, {}, (call) => call.json());
   b.listen('/a', () => {}, { from: 0 });
   b.client.start();
   for (let flicker = 0; flicker < 100; flicker++) {
@@ -115,7 +111,7 @@ test('a page that flickers causes no more than one request in 100 ms', async (t)
 });
 
 test('a stopped client leaves nothing on the page', async (t) => {
-  const page = showPage(t);
+  const page = showPage();
   const b = bench(t);
   b.client.start();
   b.client.start();
@@ -126,7 +122,7 @@ test('a stopped client leaves nothing on the page', async (t) => {
 
 test('a page that is frozen or kept in memory asks nothing, and at once when it is back', async (t) => {
   for (const [leave, back] of [['freeze', 'resume'], ['pagehide', 'pageshow']] as const) {
-    const page = showPage(t);
+    const page = showPage();
     const b = bench(t);
     const states: string[] = [];
     b.client.on('status', (status) => states.push(status));
@@ -153,7 +149,7 @@ test('a page that is frozen or kept in memory asks nothing, and at once when it 
 });
 
 test('a machine that has slept asks anew within a second, and a clock that was put back changes nothing', async (t) => {
-  showPage(t);
+  showPage();
   const b = bench(t);
   const now = Date.now;
   let put = 0;
@@ -173,7 +169,7 @@ test('a machine that has slept asks anew within a second, and a clock that was p
 });
 
 test('a request that was silent while the page was hidden is made anew when it shows', async (t) => {
-  const page = showPage(t);
+  const page = showPage();
   const b = bench(t);
   b.listen('/a', () => {}, { from: 0 });
   b.client.start();

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mock, test, type TestContext } from 'node:test';
 import { createClient, type Message } from '../src/index.ts';
-import { bench, settle } from './harness.ts';
+import { settle } from './harness.ts';
 
 const message = (id: number): object => ({ global_id: id * 10, message_id: id, channel: '/a', data: id });
 
@@ -133,56 +133,6 @@ test('ws: a connection that is refused is tried again with back-off', async (t) 
   }
   assert.equal(FakeSocket.all.length, 7);
   assert.equal(client.status, 'retrying');
-});
-
-test('messages hands out one after the other, keeps what comes meanwhile, and ends by the signal or by leaving the loop', async (t) => {
-  const b = bench(t);
-  const controller = new AbortController();
-  const iterator = b.client.messages<number>('/a', { from: 0, signal: controller.signal });
-  b.client.start();
-  await b.pass(0);
-  b.last().part({ channel: '/a', id: 1 }, { channel: '/a', id: 2 });
-  await b.pass(0);
-  assert.equal((await iterator.next()).value.id, 1);
-  assert.equal((await iterator.next()).value.id, 2);
-  const waiting = iterator.next();
-  b.last().part({ channel: '/a', id: 3 });
-  await b.pass(0);
-  assert.equal((await waiting).value.id, 3);
-  const last = iterator.next();
-  controller.abort();
-  assert.equal((await last).done, true);
-  assert.equal((await iterator.next()).done, true);
-  assert.equal(b.client.unsubscribe('/a'), false);
-});
-
-test('positions are what another client goes on from, and a gap moves them to a new life of the store', async (t) => {
-  const b = bench(t, { positions: { '/a': { id: 5, globalId: 50, epoch: 'e1' } } });
-  const gaps: unknown[] = [];
-  b.client.on('gap', (gap) => gaps.push(gap));
-  const ids: number[] = [];
-  b.listen('/a', (_data, { id }) => ids.push(id));
-  b.client.start();
-  await b.pass(0);
-  assert.deepEqual(b.last().fields[0], ['/a', '5']);
-  assert.equal(b.last().marks, '~{"e1":{"/a":50}}');
-  const gap = { channel: '/__gap', id: -1, globalId: -1, data: { '/a': { after: 5, next: 1, reason: 'reset', epoch: 'e2' } } };
-  b.last().part(gap, { channel: '/a', id: 1, globalId: 3 });
-  await b.pass(0);
-  assert.deepEqual(ids, [1]);
-  assert.deepEqual(gaps, [{ channel: '/a', after: 5, next: 1, reason: 'reset' }]);
-  assert.deepEqual(b.client.positions(), { '/a': { id: 1, globalId: 3, epoch: 'e2' } });
-});
-
-test('channels that the server refuses are told once', async (t) => {
-  const b = bench(t, { transport: 'poll' }, (call) => call.text('[]', 'application/json', 200, { 'message-bus-refused': '%2Fstaff, %2Fa%2Cb, +17' }));
-  const refused: (readonly string[])[] = [];
-  b.client.on('refused', (channels) => refused.push(channels));
-  b.listen('/staff', () => {});
-  b.client.start();
-  await b.pass(40_000);
-  assert.ok(b.calls.length > 1);
-  assert.deepEqual(refused, [['/staff', '/a,b']]);
 });
 
 for (const options of [{ transport: 'ws' }, { share: true }] as const) {

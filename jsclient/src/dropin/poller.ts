@@ -1,10 +1,12 @@
 import { watchPage } from '../page.ts';
-import { planRequest, Position, type Plan } from '../positions.ts';
-import { encodeMarks, entriesOf, epochHeader, gapChannel, standsAt, statusChannel, type WireMessage } from '../wire.ts';
+import { planRequest, type Plan } from '../plan.ts';
+import { Position } from '../positions.ts';
+import { epochHeader, gapChannel, membersOf, standsAt, statusChannel } from '../wire.ts';
 import { ownAjax } from './ajax.ts';
 import { Request, type Owner } from './request.ts';
 import { nextDelay, type End } from './schedule.ts';
 import type { MessageBusSettings, Subscribed } from './settings.ts';
+import type { Message } from '../types.ts';
 import { isHidden, lastPollOfOrigin, notePollOfOrigin } from './visibility.ts';
 
 const hasProgress = new XMLHttpRequest().onprogress === null;
@@ -21,7 +23,7 @@ export class Poller implements Owner {
   private readonly _subscribed: Subscribed[];
   private readonly _positions = new WeakMap<Subscribed, Position>();
   private _paused = false;
-  private readonly _later: [Subscribed, WireMessage][] = [];
+  private readonly _later: [Subscribed, Message][] = [];
   private _request: Request | undefined;
   /** Waits for the next request. */
   private _timer: ReturnType<typeof setTimeout> | undefined;
@@ -70,7 +72,7 @@ export class Poller implements Owner {
     this._request?.abort('aborted');
   }
 
-  take(request: Request, part: readonly WireMessage[]): void {
+  take(request: Request, part: readonly Message[]): void {
     this.failuresInARow = 0;
     const epoch = request.header(epochHeader);
     const stands = standsAt(part);
@@ -134,7 +136,7 @@ export class Poller implements Owner {
     const headers: Record<string, string> = { 'X-SILENCE-LOGGER': 'true', ...me.headers };
     if (!chunked) headers['Dont-Chunk'] = 'true';
     this.calls += 1;
-    const data = { ...Object.fromEntries(plan.fields), __seq: this.calls, __pos: encodeMarks(plan) };
+    const data = { ...Object.fromEntries(plan.numbers), __seq: this.calls, __pos: plan.known };
     const request = new Request(this, data, plan.lookUp, chunked, me.firstChunkTimeout);
     this.lastCall = request.startedAt;
     notePollOfOrigin(request.startedAt);
@@ -169,7 +171,7 @@ export class Poller implements Owner {
     }
   }
 
-  private _takeMessage(message: WireMessage, stands: number): void {
+  private _takeMessage(message: Message, stands: number): void {
     for (const entry of this._subscribed.slice()) {
       if (this.running === 'stopped') return;
       const position = this._positionOf(entry);
@@ -177,30 +179,31 @@ export class Poller implements Owner {
         entry.last_id = position.wire;
         this._hand(entry, message);
       }
-      const own = entriesOf(message.data).find(([channel]) => channel === entry.channel)?.[1];
+      const own = membersOf(message.data).find(([channel]) => channel === entry.channel)?.[1];
       if (message.channel === statusChannel && typeof own === 'number') position.settle(own);
       if (message.channel === gapChannel && own) takeGap(position, own);
       entry.last_id = position.wire;
     }
   }
 
-  private _isNew(position: Position, { channel, message_id: id, global_id: globalId }: WireMessage, stands: number): boolean {
+  private _isNew(position: Position, { channel, id, globalId }: Message, stands: number): boolean {
     if (channel === statusChannel || channel === gapChannel) return true;
     if (position.advance(id, globalId, stands).moved) return true;
     // The server knows best what was asked of it, unless that was for another subscription.
-    if (!position.exact || stands > id) return false;
-    position.jump(id, globalId);
+    if (position.reach !== 'exact' || stands > id) return false;
+    position.wire = id;
+    position.globalId = globalId;
     return true;
   }
 
-  private _hand(entry: Subscribed, message: WireMessage): void {
+  private _hand(entry: Subscribed, message: Message): void {
     if (!this._subscribed.includes(entry)) return;
     if (this._paused) {
       this._later.push([entry, message]);
       return;
     }
     try {
-      entry.func(message.data, message.global_id, message.message_id);
+      entry.func(message.data, message.globalId, message.id);
     } catch (error) {
       this._report(error, `MESSAGE BUS FAIL: callback ${entry.channel}`);
     }

@@ -1,5 +1,6 @@
-import { PartParser } from '../chunks.ts';
-import { checkPart, parsePart, type WireMessage } from '../wire.ts';
+import { createPartParser } from '../chunks.ts';
+import type { Message } from '../types.ts';
+import { parsePart } from '../wire.ts';
 import type { AjaxOptions } from './settings.ts';
 import type { End } from './schedule.ts';
 
@@ -10,7 +11,7 @@ const wholeType = 'application/json; charset=utf-8';
 /** What the request needs of its owner. */
 export interface Owner {
   /** Takes one array of messages. */
-  take(request: Request, part: readonly WireMessage[]): void;
+  take(request: Request, part: readonly Message[]): void;
   /** The request is over; called once. */
   finish(request: Request): void;
   /** An answer made no sense. */
@@ -90,7 +91,7 @@ export class Request {
   }
 
   private _listen(xhr: XMLHttpRequest): () => void {
-    const parser = new PartParser((part) => this._take(parsePart(part)), mostPartCharacters);
+    const parser = createPartParser((part) => this._take(parsePart(part)), mostPartCharacters);
     let position = 0;
     this._xhr = xhr;
     this._timer = setTimeout(() => {
@@ -112,7 +113,7 @@ export class Request {
     return listener;
   }
 
-  private _take(part: WireMessage[]): void {
+  private _take(part: Message[]): void {
     if (this._over) return;
     this.parts += 1;
     this._owner.take(this, part);
@@ -125,7 +126,7 @@ export class Request {
       return;
     }
     this._guard(() => {
-      const part = typeof messages === 'string' ? parsePart(messages) : checkPart(messages ?? [], String(messages));
+      const part = parsePart(typeof messages === 'string' ? messages : JSON.stringify(messages ?? []));
       if (part.length > 0) this.end = 'data';
       this._take(part);
     });

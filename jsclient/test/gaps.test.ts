@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Gap } from '../src/index.ts';
+import { bench, collect, errorsOf, status } from './harness.ts';
+
+test('a gap that the server reports is an event, and a reset goes on with the new ids', async (t) => {
+  const b = bench(t);
+  const gaps: Gap[] = [];
+  b.client.on('gap', (gap) => gaps.push(gap));
+  const ids = collect(b, '/a', 79);
+  const same = collect(b, '/a', 79);
+  b.client.start();
+  await b.pass(0);
+  b.last().part({ channel: '/a', id: 80, globalId: 900 });
+  const trimmed = { after: 80, next: 90, reason: 'trimmed' };
+  b.last().part({ channel: '/__gap', id: -1, globalId: -1, data: { '/a': trimmed } }, { channel: '/a', id: 90, globalId: 950 });
+  const reset = { after: 90, next: 1, reason: 'reset' };
+  b.last().part({ channel: '/__gap', id: -1, globalId: -1, data: { '/a': reset } }, { channel: '/a', id: 1, globalId: 1 });
+  await b.pass(0);
+  assert.deepEqual(gaps, [{ channel: '/a', ...trimmed }, { channel: '/a', ...reset }]);
+  assert.deepEqual(ids, [80, 90, 1]);
+  assert.deepEqual(same, ids);
+});
+
+test('a gap that makes no sense is an error, and the messages behind it are taken', async (t) => {
+  const b = bench(t);
+  const errors = errorsOf(b);
+  const ids = collect(b, '/a', 0);
+  b.client.start();
+  await b.pass(0);
+  b.last().part({ channel: '/__gap', id: -1, globalId: -1, data: { '/a': { after: 'x' } } }, { channel: '/a', id: 1 });
+  await b.pass(0);
+  assert.match(errors[0]?.message ?? '', /no gap of \/a: {"after":"x"}/);
+  assert.deepEqual(ids, [1]);
+});
+
+test('ids that go back are told once for all subscriptions of the channel', async (t) => {
+  const b = bench(t);
+  const gaps: Gap[] = [];
+  b.client.on('gap', (gap) => gaps.push(gap));
+  for (let subscription = 0; subscription < 3; subscription++) collect(b, '/a', 80);
+  b.client.start();
+  await b.pass(0);
+  b.last().part(status({ '/a': 3 }));
+  await b.pass(0);
+  assert.deepEqual(gaps, [{ channel: '/a', after: 80, next: 4, reason: 'reset' }]);
+});
+
+test('ids that start again in messages are told once too, before the message', async (t) => {
+  const b = bench(t);
+  const seen: string[] = [];
+  b.client.on('gap', ({ after, next }) => seen.push(`gap ${after} ${next}`));
+  for (const name of ['x', 'y']) b.listen('/a', (_data, { id }) => seen.push(`${name} ${id}`), { from: 80 });
+  b.client.start();
+  await b.pass(0);
+  b.last().part({ channel: '/a', id: 81, globalId: 900 }, { channel: '/a', id: 1, globalId: 901 });
+  await b.pass(0);
+  assert.deepEqual(seen, ['x 81', 'y 81', 'gap 81 1', 'x 1', 'y 1']);
+});
+
+test('a listener that stops the client at a gap is obeyed before the message behind it', async (t) => {
+  const b = bench(t);
+  const ids = collect(b, '/a', 80);
+  b.client.on('gap', () => b.client.stop());
+  b.client.start();
+  await b.pass(0);
+  b.last().part({ channel: '/a', id: 81, globalId: 900 }, { channel: '/a', id: 1, globalId: 901 });
+  await b.pass(0);
+  assert.deepEqual(ids, [81]);
+  assert.equal(b.client.status, 'stopped');
+});
