@@ -46,7 +46,9 @@
 //
 // With HTTP/1.x the connection is taken over from net/http: there is no
 // goroutine for an idle client, nor a buffer. Where that is not possible, as
-// with HTTP/2, the handler's goroutine waits. A message is encoded once for all
+// with HTTP/2, the handler's goroutine waits. Where middleware hides Flush as
+// well, nothing can be streamed: the first message ends a request, and events are
+// polled. A message is encoded once for all
 // who get it; what comes in a burst goes out in one write.
 //
 // # Who does what
