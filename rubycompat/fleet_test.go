@@ -41,7 +41,7 @@ func startFleet(t *testing.T, m meeting, gos, rubies int) *fleet {
 	f := &fleet{ruby: map[string]rubyPeer{}}
 	var servers []string
 	for range gos {
-		servers = append(servers, startGoServer(t, m))
+		servers = append(servers, startGoServer(t, m).address)
 	}
 	for range rubies {
 		r := m.rubyServer(t, nil)
@@ -52,7 +52,14 @@ func startFleet(t *testing.T, m meeting, gos, rubies int) *fleet {
 	return f
 }
 
-func startGoServer(t *testing.T, m meeting, adjust ...func(*transport.Options)) (address string) {
+// A goServer is our handler in a server of net/http.
+type goServer struct {
+	*transport.Handler
+
+	address string
+}
+
+func startGoServer(t *testing.T, m meeting, adjust ...func(*transport.Options)) goServer {
 	t.Helper()
 	options := &transport.Options{LongPoll: transport.LongPollOptions{Hold: hold}}
 	for _, change := range adjust {
@@ -67,7 +74,7 @@ func startGoServer(t *testing.T, m meeting, adjust ...func(*transport.Options)) 
 		server.CloseClientConnections()
 		server.Close()
 	})
-	return server.Listener.Addr().String()
+	return goServer{h, server.Listener.Addr().String()}
 }
 
 // rubyServer is the gem's middleware in puma.

@@ -146,16 +146,21 @@ func keepPublishing(t *testing.T, b *bus.Bus) *publishedByGo {
 	work.Go(func() {
 		pause := time.NewTicker(5 * time.Millisecond)
 		defer pause.Stop()
-		for n := 1; ; n++ {
-			select {
-			case <-pause.C:
-			case <-ctx.Done():
-				return
+		const slowly = 20
+		for n, wait := 1, 1; ; n++ {
+			for range wait {
+				select {
+				case <-pause.C:
+				case <-ctx.Done():
+					return
+				}
 			}
 			within, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			id, err := b.Publish(within, faulty, fmt.Sprint("go ", n))
 			cancel()
+			wait = slowly // so that what is queued can be flushed
 			if err == nil {
+				wait = 1
 				p.mu.Lock()
 				p.ids = append(p.ids, id)
 				p.mu.Unlock()

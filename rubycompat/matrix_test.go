@@ -44,7 +44,7 @@ func met(test func(t *testing.T, m meeting)) func(t *testing.T, on store) {
 
 // subjects is the matrix.
 func subjects() []subject {
-	return slices.Concat(publishSubjects(), limitSubjects(), readingSubjects(), interleavedSubjects(), faultSubjects(), differenceSubjects(), cacheSubjects(), httpSubjects())
+	return slices.Concat(publishSubjects(), limitSubjects(), readingSubjects(), interleavedSubjects(), faultSubjects(), differenceSubjects(), httpDifferenceSubjects(), clientDifferenceSubjects(), cacheSubjects(), httpSubjects())
 }
 
 // A cell is one test of the matrix.

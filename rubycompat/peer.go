@@ -79,7 +79,7 @@ type reply struct {
 }
 
 // startTimeout is how long a program may take to be ready, and to end.
-const startTimeout = 30 * time.Second
+const startTimeout = 2 * time.Minute
 
 // Start runs a program of the folder ruby with a configuration of the gem's bus, and
 // returns when it is ready. ctx bounds the start only.

@@ -13,6 +13,7 @@ class Server < Commands
     @bus.site_id_lookup { |env| env && env["HTTP_X_SITE"] } if headers == "sites"
     missing = ->(_env) { [404, {}, []] }
     middleware = MessageBus::Rack::Middleware.new(missing, message_bus: @bus)
+    @clients = middleware.instance_variable_get(:@connection_manager)
     @server = Puma::Server.new(->(env) { in_turn { middleware.call(env) } })
     @port = @server.add_tcp_listener("127.0.0.1", 0).addr[1]
     @server.run
@@ -35,6 +36,11 @@ class Server < Commands
     @turns ? @turns.synchronize(&block) : yield
   end
   private :in_turn
+
+  # How many requests are held.
+  def held
+    @clients.client_count
+  end
 
   def publish(channel, data, **named)
     in_turn { @bus.publish(channel, data, named.empty? ? nil : named) }
