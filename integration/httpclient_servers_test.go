@@ -63,7 +63,10 @@ func TestHTTPClient_TableAgainstTheCommandAndNginx(t *testing.T) {
 	t.Run("nginx that reloads", func(t *testing.T) {
 		t.Parallel()
 		nginx := proxy.Nginx(t, listen)
-		httpcases.Run(t, httpcases.Server{URL: "http://" + nginx.Address(), Publish: publish, Restart: oneAtATime(nginx.Reload)})
+		httpcases.Run(t, httpcases.Server{URL: "http://" + nginx.Address(), Publish: publish, Stop: oneAtATime(func() func() {
+			nginx.Reload()
+			return func() {}
+		})})
 	})
 }
 
@@ -90,21 +93,24 @@ func TestHTTPClient_TableAgainstACommandThatIsKilled(t *testing.T) {
 			if name == "nginx" {
 				url = "http://" + proxy.Nginx(t, listen).Address()
 			}
-			httpcases.Run(t, httpcases.Server{URL: url, Publish: publish, Restart: oneAtATime(func() {
+			httpcases.Run(t, httpcases.Server{URL: url, Publish: publish, Stop: oneAtATime(func() func() {
 				running.Kill()
-				running = serve()
+				return func() { running = serve() }
 			})})
 		})
 	}
 }
 
-// oneAtATime lets cases that run at the same time call f.
-func oneAtATime(f func()) func() {
+// oneAtATime lets cases that run at the same time stop what they share.
+func oneAtATime(stop func() (start func())) func() (start func()) {
 	var mu sync.Mutex
-	return func() {
+	return func() func() {
 		mu.Lock()
-		defer mu.Unlock()
-		f()
+		start := stop()
+		return func() {
+			defer mu.Unlock()
+			start()
+		}
 	}
 }
 

@@ -33,7 +33,10 @@ func TestHTTPClient_TableAgainstTheGem(t *testing.T) {
 	t.Run("nginx that reloads", func(t *testing.T) {
 		t.Parallel()
 		server, nginx := server, proxy.Nginx(t, address)
-		server.URL, server.Restart = "http://"+nginx.Address(), nginx.Reload
+		server.URL, server.Stop = "http://"+nginx.Address(), func() func() {
+			nginx.Reload()
+			return func() {}
+		}
 		httpcases.Run(t, server)
 	})
 }

@@ -22,9 +22,10 @@ type Server struct {
 	Publish func(tb testing.TB, channel string, number int) // returns when it is stored
 	Ruby    bool                                            // it is the gem's: it cannot vouch for an answer, and has no events
 
-	// Restart has the server, or what is in front of it, begin anew. Then that is the fault
-	// of each case. nil: the network has its faults.
-	Restart func()
+	// Stop ends the server, or what is in front of it, and returns what starts it again.
+	// Publish works meanwhile. Then that is the fault of each case. nil: the network has its
+	// faults.
+	Stop func() (start func())
 }
 
 var ways = map[string]httpclient.Options{
@@ -84,14 +85,21 @@ func disordering(t *testing.T, target string) (string, func()) {
 	return serve(t, d), d.strike
 }
 
+func (s *Server) stop() (start func()) {
+	if s.Stop == nil {
+		return func() {}
+	}
+	return s.Stop()
+}
+
 // faults are those that are tried on the server.
 func (s *Server) faults() map[string]fault {
-	if s.Restart == nil {
+	if s.Stop == nil {
 		return faults
 	}
 	return map[string]fault{"restarts": {open: func(t *testing.T, target string) (string, func()) {
 		url, _ := direct(t, target)
-		return url, s.Restart
+		return url, func() {}
 	}}}
 }
 
@@ -115,12 +123,12 @@ func Run(t *testing.T, s Server) {
 	}
 }
 
-// run publishes in rounds, in each of which the fault strikes, and one subscription begins and
-// another ends.
+// run publishes in rounds, in each of which the fault strikes while it publishes, and one
+// subscription begins and another ends.
 func run(t *testing.T, s Server, way httpclient.Options, f fault) {
 	t.Helper()
-	const rounds, each = 6, 15
-	url, strike := f.open(t, strings.TrimPrefix(s.URL, "http://"))
+	const rounds, each, meanwhile = 6, 15, 5
+	url, hit := f.open(t, strings.TrimPrefix(s.URL, "http://"))
 	way.OnError = func(err error) {
 		if gap, ok := errors.AsType[*httpclient.GapError](err); ok {
 			t.Errorf("%v", gap)
@@ -136,17 +144,26 @@ func run(t *testing.T, s Server, way httpclient.Options, f fault) {
 	first := subscribe(t, c, room+"/first", httpclient.After(0))
 	var later []*tape
 	published := 0
+	publish := func(n int) {
+		for range n {
+			published++
+			s.Publish(t, room+"/first", published)
+		}
+	}
+	strike := func() {
+		start := s.stop()
+		hit()
+		publish(meanwhile)
+		start()
+	}
 	for round := range rounds {
-		// The gem loses what is published between its look at the backlog and the hold.
+		// So that what is published is live.
 		canary.hear(t, s, room+"/canary")
 		if round == rounds/2 {
 			strike()
 			canary.hear(t, s, room+"/canary")
 		}
-		for range each {
-			published++
-			s.Publish(t, room+"/first", published)
-		}
+		publish(each)
 		first.wait(t, published)
 		strike()
 		if f.stale {
@@ -158,8 +175,7 @@ func run(t *testing.T, s Server, way httpclient.Options, f fault) {
 		}
 	}
 	canary.hear(t, s, room+"/canary")
-	published++
-	s.Publish(t, room+"/first", published)
+	publish(1)
 	first.wait(t, published)
 	first.check(t, 1, published)
 	for i, l := range later {
