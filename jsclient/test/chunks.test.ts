@@ -53,6 +53,10 @@ test('the parser takes a part of the greatest length and refuses a longer one, a
   }
 });
 
+test('the parser takes any number of parts that are each within the limit', () => {
+  assert.equal(parse(Array.from({ length: 10 }, () => '[12345678]\r\n|\r\n'), 10).length, 10);
+});
+
 test('the parser holds bounded text of a part that never ends', () => {
   const parser = createPartParser(() => assert.fail('there is no part'), 100);
   assert.throws(() => {

@@ -74,6 +74,12 @@ test('Position takes a higher id under a lower global id, which only another sto
   assert.deepEqual(position.advance(82, 501), { moved: true });
 });
 
+test('Position forgets what came before its ids started again once the messages are from another store', () => {
+  const position = at(79);
+  for (const [id, globalId] of [[80, 900], [1, 1000], [81, 500]] as const) assert.equal(position.advance(id, globalId).moved, true);
+  assert.equal(position.advance(1, 600).moved, true);
+});
+
 test('Position goes to the last id of a status, and past what was withheld', () => {
   const position = at('latest');
   assert.deepEqual(position.settle(40), { moved: true });
