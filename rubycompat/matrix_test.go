@@ -2,6 +2,7 @@ package rubycompat_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -44,7 +45,7 @@ func met(test func(t *testing.T, m meeting)) func(t *testing.T, on store) {
 
 // subjects is the matrix.
 func subjects() []subject {
-	return slices.Concat(publishSubjects(), limitSubjects(), readingSubjects(), interleavedSubjects(), faultSubjects(), differenceSubjects(), httpDifferenceSubjects(), clientDifferenceSubjects(), cacheSubjects(), httpSubjects())
+	return slices.Concat(publishSubjects(), limitSubjects(), readingSubjects(), interleavedSubjects(), faultSubjects(), differenceSubjects(), httpDifferenceSubjects(), clientDifferenceSubjects(), cacheDifferenceSubjects(), cacheSubjects(), httpSubjects())
 }
 
 // A cell is one test of the matrix.
@@ -91,6 +92,31 @@ func TestMatrix(t *testing.T) {
 				tests[i](t, c.Store)
 			})
 		}
+	}
+}
+
+// shownByRecording are the differences that no cell shows, and why.
+var shownByRecording = map[string]string{
+	"ruby-only":    "what Go does not have",
+	"winner-stays": "it takes three requests whose timers end in a certain order",
+}
+
+// TestMatrix_ShowsEveryDifference finds rules that no cell shows.
+func TestMatrix_ShowsEveryDifference(t *testing.T) {
+	t.Parallel()
+	missing := maps.Clone(rules)
+	maps.DeleteFunc(missing, func(rule, _ string) bool { return shownByRecording[rule] != "" })
+	for _, s := range subjects() {
+		if s.group != "differences" {
+			continue
+		}
+		if _, known := rules[s.name]; !known {
+			t.Errorf("the cell %s shows no rule", s.name)
+		}
+		delete(missing, s.name)
+	}
+	for rule := range missing {
+		t.Errorf("the rule %s has no cell", rule)
 	}
 }
 

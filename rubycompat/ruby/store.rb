@@ -164,10 +164,21 @@ class Store < Commands
 
   # Opens a distributed cache, and returns when it hears of changes.
   def cache_open(name, **named)
-    @cache = MessageBus::DistributedCache.new(name, manager: MessageBus::DistributedCache::Manager.new(@bus), **named)
+    @manager = MessageBus::DistributedCache::Manager.new(@bus)
+    @cache = MessageBus::DistributedCache.new(name, manager: @manager, **named)
     @cache["nothing"]
     sleep 0.005 until @bus.backend_instance.subscribed
     nil
+  end
+
+  # Another cache of the same manager, which is let go of.
+  def cache_also(name, version)
+    MessageBus::DistributedCache.new(name, manager: @manager, app_version: version)
+    nil
+  end
+
+  def cache_identity
+    @cache.identity
   end
 
   def cache_set(key, value)
