@@ -108,10 +108,17 @@ func TestSuite_InDenoAndBun(t *testing.T) {
 func TestSuite_InABrowser(t *testing.T) {
 	t.Parallel()
 	s := startSite(t)
-	w := browser.Start(t).Open(t, "suite", browser.Options{})
-	w.Visit("http://" + s.proxy.Address() + "/suite.html?control=" + s.direct + "/control")
-	w.WaitFor("globalThis.result")
-	browser.Eval[suiteResult](w, "result").check(t, 35)
+	b := browser.Start(t)
+	var pages []*browser.Window
+	for _, transport := range []string{"auto", "stream", "poll", "sse", "ws"} {
+		w := b.Open(t, "suite-"+transport, browser.Options{})
+		w.Visit("http://" + s.proxy.Address() + "/suite.html?transport=" + transport + "&control=" + s.direct + "/control")
+		pages = append(pages, w)
+	}
+	for _, w := range pages {
+		w.WaitFor("globalThis.result")
+		browser.Eval[suiteResult](w, "result").check(t, 7)
+	}
 }
 
 func TestSuite_InAWorkerOfAPage(t *testing.T) {
