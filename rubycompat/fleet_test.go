@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -82,9 +83,7 @@ func (m meeting) rubyServer(t *testing.T, more map[string]any) rubyPeer {
 	t.Helper()
 	settings := map[string]any{"long_polling_interval": hold.Milliseconds()}
 	for _, some := range []map[string]any{m.ruby, more} {
-		for name, value := range some {
-			settings[name] = value
-		}
+		maps.Copy(settings, some)
 	}
 	return startRuby(t, "server.rb", settings)
 }
@@ -132,7 +131,7 @@ func (f *fleet) startNginx(t *testing.T, servers []string, pages string) {
 		path = "/usr/sbin/nginx" // which is not in everybody's PATH
 	}
 	var output bytes.Buffer
-	f.nginx = exec.Command(path, "-e", "stderr", "-c", file) //nolint:noctx // stop ends it
+	f.nginx = exec.Command(path, "-e", "stderr", "-c", file)
 	f.nginx.Stdout, f.nginx.Stderr = &output, &output
 	f.nginx.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := f.nginx.Start(); err != nil {

@@ -3,6 +3,7 @@ package rubycompat_test
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -109,9 +110,7 @@ const separator = "\r\n|\r\n"
 func gemClient(t *testing.T, base string, more map[string]any) rubyPeer {
 	t.Helper()
 	settings := map[string]any{"base": base, "min_poll_interval": 0.01, "max_poll_interval": 0.1, "background_callback_interval": 0.05}
-	for name, value := range more {
-		settings[name] = value
-	}
+	maps.Copy(settings, more)
 	r := startRuby(t, "client.rb", settings)
 	r.must("subscribe", "live", "/a", 0)
 	return r

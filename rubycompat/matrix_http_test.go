@@ -223,7 +223,7 @@ func (p *mailer) judge(received []receipt, spans []span) {
 		}
 		for what := range odd {
 			if odd[what][m.id] && !servedByRuby(m, spans) {
-				p.t.Errorf("message %d is %s, and was published at %v, while Go served", m.id, what, m.began)
+				p.t.Errorf("message %d is %s, and was published at %v, while Ruby did not serve", m.id, what, m.began)
 			}
 		}
 	}
@@ -235,9 +235,9 @@ func (p *mailer) judge(received []receipt, spans []span) {
 }
 
 // servedByRuby says whether a message was published, or was still on its way, while
-// Ruby answered. nginx counts in milliseconds.
+// Ruby answered. nginx looks at the clock once a turn, which a busy machine makes long.
 func servedByRuby(m mailing, spans []span) bool {
-	const blur = 2 * time.Millisecond
+	const blur = 25 * time.Millisecond
 	return slices.ContainsFunc(spans, func(s span) bool {
 		return s.ruby && m.began.Before(s.to.Add(blur)) && m.ended.After(s.from.Add(-blur))
 	})
