@@ -63,7 +63,7 @@ func newRoot(env lookup, stdin io.Reader, stdout, stderr io.Writer) *cobra.Comma
 	root.SetIn(stdin)
 	root.SetOut(stdout) // before the completion command is made, which keeps it
 	root.SetErr(stderr)
-	root.AddCommand(newDemo(), newServe(env), newConfig(), newPublish(), newSubscribe(), newBacklog(), newLastID(), newCache(), newReset(), newHealth(), newDoctor(env), newMan(root), newVersion())
+	root.AddCommand(newDemo(), newServe(env), newConfig(), newPublish(), newSubscribe(), newBacklog(), newLastID(), newCache(), newReset(), newBench(), newHealth(), newDoctor(env), newMan(root), newVersion())
 	root.SetHelpCommand(newHelp(root))
 	root.InitDefaultCompletionCmd("completion")
 	mendCompletion(root)

@@ -15,7 +15,7 @@ func TestRun_RefusesWrongUsageInOneLine(t *testing.T) {
 		args []string
 		says string
 	}{
-		{[]string{"nosuch"}, `there is no command "nosuch"; there are: backlog, cache, completion, config, demo, doctor, health, help, last-id, man, publish, reset, serve`},
+		{[]string{"nosuch"}, `there is no command "nosuch"; there are: backlog, bench, cache, completion, config, demo, doctor, health, help, last-id, man, publish, reset, serve`},
 		{[]string{"help", "nosuch"}, `there is no command "nosuch"`},
 		{[]string{"help", "serve", "x"}, `there is no command "x"`},
 		{[]string{"completion", "nosuch"}, `"nosuch"; it is for: bash, fish, powershell, zsh`},
@@ -163,7 +163,7 @@ func TestRun_FailsWithOneWhereTheWorldIsInTheWay(t *testing.T) {
 func TestHelp_HasAnExampleForEveryCommand(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{
-		"demo", "serve", "publish", "subscribe", "backlog", "last-id", "doctor", "health", "version", "cache",
+		"demo", "serve", "publish", "subscribe", "backlog", "last-id", "bench", "doctor", "health", "version", "cache",
 		"cache watch", "cache get", "cache set", "cache delete", "cache clear", "cache dump",
 		"completion", "completion bash", "completion zsh", "completion fish", "completion powershell",
 	} {
