@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Installs what the project's commands need and this machine does not have.
 #
-#   scripts/setup.sh [go | race | js | lint | servers | ruby | guide | test]...     (default: test)
+#   scripts/setup.sh [go | race | js | lint | servers | ruby | quickstart | guide | test]...     (default: test)
 #
 #   go        to build and to run the demo: Go
 #   race      to run the Go tests with the race detector: Go and a C compiler
 #   js        to rebuild the browser client: Node and npm
 #   lint      to check the code: Go, shellcheck, golangci-lint
 #   servers   to test the stores: Redis, Postgres and PgBouncer
+#   quickstart  to run docs/getting-started.md: Go, make, Python, nginx and a browser
 #   ruby      to let Go and Ruby processes meet: Go, Node, Ruby, servers, nginx and a
 #             browser; the gem message_bus as for the guide
 #   guide     to run docs/from-ruby.md: Go, Ruby, Redis, nginx and a browser; the gem
@@ -198,10 +199,19 @@ for subset in "$@"; do
 		need_docker
 		need_tool make "runs the project's commands"
 		need_tool curl "the README's commands are run as printed"
+		need_tool python3 "the application of the first page is written in it"
 		need_tool shellcheck "checks the shell scripts"
 		lint=yes newest_postgres=yes
 		;;
 	servers) need_servers ;;
+	quickstart)
+		need_go
+		need_proxies nginx
+		need_tool make "builds the command"
+		need_tool curl "the page's commands are run as printed"
+		need_tool python3 "the page's application is written in it"
+		need_browser
+		;;
 	ruby)
 		need_go
 		need_node
@@ -218,7 +228,7 @@ for subset in "$@"; do
 		need_tool curl "the guide's commands are run as printed"
 		need_browser
 		;;
-	*) fail "scripts/setup.sh: unknown subset \"$subset\"; it takes go, race, js, lint, servers, ruby, guide and test" ;;
+	*) fail "scripts/setup.sh: unknown subset \"$subset\"; it takes go, race, js, lint, servers, ruby, quickstart, guide and test" ;;
 	esac
 done
 

@@ -54,7 +54,7 @@ func Binary(tb testing.TB) string {
 		if binary.folder, binary.err = os.MkdirTemp("", "messagebus-test-"); binary.err != nil { //nolint:usetesting // outlives the test that asks first
 			return
 		}
-		build := exec.Command("go", "build", "-o", filepath.Join(binary.folder, "messagebus"), ".")
+		build := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(binary.folder, "messagebus"), ".")
 		build.Dir = filepath.Join(root, "cmd", "messagebus")
 		build.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
 		if output, err := build.CombinedOutput(); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/messagebus-go/messagebus/bus"
 	"github.com/messagebus-go/messagebus/bus/redisbus"
 	"github.com/messagebus-go/messagebus/httpclient"
+	"github.com/messagebus-go/messagebus/integration/document"
 )
 
 // TestGuide_RunsAsItIsWritten does, checks, takes back and does again each step, in order. A client
@@ -52,7 +53,7 @@ func TestGuide_RunsAsItIsWritten(t *testing.T) {
 // begin makes the machine what it is where the page begins.
 func (m *machine) begin(s step) {
 	m.t.Helper()
-	files := slices.IndexFunc(s.parts[""], func(b block) bool { return b.file == "" })
+	files := slices.IndexFunc(s.parts[""], func(b document.Block) bool { return b.File == "" })
 	m.follow(s.parts[""][:files])
 	m.boot()
 	m.env = append(m.env, "COOKIE="+m.signIn("ann"))

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/messagebus-go/messagebus/integration/command"
+	"github.com/messagebus-go/messagebus/integration/document"
 	"github.com/messagebus-go/messagebus/integration/stores"
 )
 
@@ -152,14 +153,14 @@ func (m *machine) write(name, text string) {
 }
 
 // follow does what blocks say.
-func (m *machine) follow(blocks []block) {
+func (m *machine) follow(blocks []document.Block) {
 	m.t.Helper()
 	for _, b := range blocks {
 		switch {
-		case filepath.IsAbs(b.file):
-			m.write(b.file, m.replace.Replace(b.text))
-		case b.file != "":
-			m.write(filepath.Join("app", b.file), m.replace.Replace(b.text))
+		case filepath.IsAbs(b.File):
+			m.write(b.File, m.replace.Replace(b.Text))
+		case b.File != "":
+			m.write(filepath.Join("app", b.File), m.replace.Replace(b.Text))
 		default:
 			m.run(b)
 		}
@@ -167,14 +168,14 @@ func (m *machine) follow(blocks []block) {
 }
 
 // run runs commands as a reader would, who looks again where something has not happened yet.
-func (m *machine) run(b block) {
+func (m *machine) run(b document.Block) {
 	m.t.Helper()
-	commands, service, isService := strings.Cut(b.text, "messagebus serve ")
+	commands, service, isService := strings.Cut(b.Text, "messagebus serve ")
 	output := m.shell(commands)
 	deadline := time.Now().Add(soon)
-	for b.prints != "" && !b.fits(output) {
+	for b.Prints != "" && !b.Fits(output) {
 		if time.Now().After(deadline) {
-			m.t.Fatalf("%sprints\n%s\nand not, as the page says,\n%s", b.text, output, b.prints)
+			m.t.Fatalf("%sprints\n%s\nand not, as the page says,\n%s", b.Text, output, b.Prints)
 		}
 		output = m.shell(commands)
 	}
