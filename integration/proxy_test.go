@@ -88,13 +88,16 @@ func serveBus(t *testing.T) (*bus.Bus, *transport.Handler, string) {
 }
 
 // forged is what a client says of itself that only a proxy may.
-var forged = http.Header{"X-Messagebus-Identity": {"7"}, "X-Forwarded-For": {"203.0.113.9"}}
+var forged = http.Header{"X-Messagebus-Identity": {"7"}, "X-Forwarded-For": {"203.0.113.9"}, "X-Forwarded-Host": {"forged.example"}, "X-Forwarded-Proto": {"forged"}}
 
 // notForged refuses whom the proxy has believed, and who it does not say.
 func notForged(r *http.Request) (transport.Identity, error) {
 	chain := r.Header.Values("X-Forwarded-For")
 	if id := r.Header.Get("X-Messagebus-Identity"); id != "" || len(chain) == 0 || !strings.HasSuffix(chain[len(chain)-1], "127.0.0.1") {
 		return transport.Identity{}, fmt.Errorf("identity %q, asked for %q", id, chain)
+	}
+	if host, proto := r.Header.Get("X-Forwarded-Host"), r.Header.Get("X-Forwarded-Proto"); host != r.Host || proto != "http" {
+		return transport.Identity{}, fmt.Errorf("host %q, protocol %q, and not %q by http", host, proto, r.Host)
 	}
 	return transport.Identity{}, nil
 }
