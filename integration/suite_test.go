@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"slices"
 	"testing"
 
 	"github.com/messagebus-go/messagebus/bus"
@@ -72,8 +73,8 @@ func distIndex(t *testing.T) string {
 // runSuite runs it by a program that runs JavaScript.
 func runSuite(t *testing.T, program []string, base, control, many string, transports ...string) suiteResult {
 	t.Helper()
-	args := append(program[1:len(program):len(program)], filepath.Join("testdata", "suite.mjs"), distIndex(t), base, control, many)
-	output, err := exec.CommandContext(t.Context(), program[0], append(args, transports...)...).Output()
+	args := slices.Concat(program[1:], []string{filepath.Join("testdata", "suite.mjs"), distIndex(t), base, control, many}, transports)
+	output, err := exec.CommandContext(t.Context(), program[0], args...).Output()
 	if err != nil {
 		t.Fatalf("%s: %v; is it installed? run \"scripts/setup.sh test\", or \"npm ci\" in the folder integration\n%s", program[0], err, output)
 	}
