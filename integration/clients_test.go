@@ -41,7 +41,12 @@ func startSite(t *testing.T) *site {
 	if _, err := os.Stat(filepath.Join("node_modules", "message-bus-client")); err != nil {
 		t.Fatal(`the gem's own client is not installed; run "scripts/setup.sh test", or "npm ci" in the folder integration`)
 	}
-	s := &site{bus: bustest.New(t), hung: make(chan struct{}), resume: make(chan struct{})}
+	s := &site{
+		// Whatever the pages of a test have published is kept: on a busy machine one
+		// may be far behind another, and must not miss anything for it.
+		bus:  bustest.On(t, bustest.NewStore(t), &bus.Options{MaxBacklogSize: 1_000_000, MaxGlobalBacklogSize: 1_000_000}),
+		hung: make(chan struct{}), resume: make(chan struct{}),
+	}
 	var err error
 	s.messages, err = transport.NewHandler(s.bus, &transport.Options{
 		WebSocket: ws.Accept,

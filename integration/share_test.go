@@ -67,7 +67,7 @@ func (a *tabs) haveAll(n int) {
 func (a *tabs) publish(from, n int) {
 	a.t.Helper()
 	for number := from; number < from+n; number++ {
-		if _, err := a.site.bus.Publish(a.t.Context(), "/numbers", number, bus.MaxBacklogSize(20_000)); err != nil {
+		if _, err := a.site.bus.Publish(a.t.Context(), "/numbers", number); err != nil {
 			a.t.Fatal(err)
 		}
 	}
@@ -105,7 +105,7 @@ func TestShare_TwentyTabsOnOneConnectionOfWhichSomeAreKilled(t *testing.T) {
 		go func() {
 			defer close(published)
 			for number := round*each + 1; number <= (round+1)*each; number++ {
-				if _, err := s.bus.Publish(t.Context(), "/numbers", number, bus.MaxBacklogSize(20_000)); err != nil {
+				if _, err := s.bus.Publish(t.Context(), "/numbers", number); err != nil {
 					t.Error(err)
 				}
 			}

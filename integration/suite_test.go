@@ -13,7 +13,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/messagebus-go/messagebus/bus"
 	"github.com/messagebus-go/messagebus/integration/browser"
 )
 
@@ -50,7 +49,7 @@ func (s *site) obey(w http.ResponseWriter, r *http.Request) {
 	switch r.PathValue("verb") {
 	case "publish":
 		for number := order.From; number < order.From+order.Count; number++ {
-			if _, err := s.bus.Publish(r.Context(), order.Channel, number, bus.MaxBacklogSize(20_000)); err != nil {
+			if _, err := s.bus.Publish(r.Context(), order.Channel, number); err != nil {
 				http.Error(w, err.Error(), http.StatusInternalServerError)
 				return
 			}

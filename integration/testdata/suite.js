@@ -123,7 +123,7 @@ export async function tenThousand(transport, { createClient, base, say }) {
   const channel = `/suite/${transport}/many`;
   const numbers = [];
   const all = collect(client, channel, 10_000, numbers);
-  // No faster than they arrive, or the store would have to trim what the client has not had yet.
+  // No faster than they arrive, so that every cut meets a client that reads.
   const have = async (count) => {
     while (numbers.length < count) await Promise.race([all, pause(10)]);
   };
