@@ -72,11 +72,7 @@ func doctorOfAWellOne(t *testing.T, server *stores.PostgresServer) {
 	b := doctoredPostgres(t, address, nil)
 	publishTo(t, b, "/chat", 3)
 	publishTo(t, b.Site("eu"), "/chat", 2)
-	sub, err := b.SubscribeAll(t.Context(), bus.LatestGlobal())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer sub.Close()
+	listen(t, b)
 	d = diagnose(t, address)
 	d.wantsNothingWorse(t)
 	d.hides(t, "topsecret")
@@ -162,11 +158,7 @@ func doctorWithoutRights(t *testing.T, server *stores.PostgresServer) {
 
 	b := doctoredPostgres(t, server.URL(database), nil)
 	publishTo(t, b, "/chat", 1)
-	sub, err := b.SubscribeAll(t.Context(), bus.LatestGlobal())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer sub.Close()
+	listen(t, b)
 	d = diagnose(t, as("guest"))
 	d.wants(t, "error", "rights", "Role guest lacks SELECT, INSERT, DELETE, USAGE on message_bus_id_seq.")
 	d.wantsSkipped(t, "ids, backlogs and messages: permission denied")

@@ -186,3 +186,14 @@ func TestDoctor_RefusesWhatIsNoSharedStore(t *testing.T) {
 		d.hides(t, "topsecret")
 	}
 }
+
+// listen has a bus listen to its store, and returns when it does.
+func listen(t *testing.T, b *bus.Bus) {
+	t.Helper()
+	sub, err := b.SubscribeAll(t.Context(), bus.LatestGlobal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { sub.Close() })
+	eventually(t, time.Minute, "the bus to listen", func() bool { return b.Health().Live })
+}

@@ -165,7 +165,7 @@ func (f *folder) listening() (n int) {
 // where only root looks.
 func environment() (list []string) {
 	for _, variable := range os.Environ() {
-		if !strings.HasPrefix(variable, "MESSAGEBUS_") && !strings.HasPrefix(variable, "PATH=") {
+		if !strings.HasPrefix(variable, "MESSAGEBUS_") && !strings.HasPrefix(variable, "GOWORK=") && !strings.HasPrefix(variable, "PATH=") {
 			list = append(list, variable)
 		}
 	}
