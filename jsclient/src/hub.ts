@@ -35,6 +35,14 @@ export type Told = { readonly hub: string; readonly count: number; readonly clie
 
 type Telling = Told extends infer T ? (T extends Told ? Omit<T, 'hub' | 'count' | 'clientId'> : never) : never;
 
+/**
+ * Names a page, or a hub, as no other of its group is named. Not by `Math.random`, which pages seed, or replace: of two
+ * with one name, one would get what is for the other.
+ */
+export function randomName(): string {
+  return crypto.getRandomValues(new Uint32Array(3)).join('-');
+}
+
 /** A page's run, seen from the hub. */
 interface HubRun {
   readonly id: string;
@@ -63,7 +71,7 @@ const mostMissedPings = 12;
  * ids that the page asks for, and answers with arrays of messages.
  */
 export class Hub {
-  readonly id: string = Math.random().toString(36).slice(2);
+  readonly id: string = randomName();
   private readonly _kit: Kit;
   private readonly _settings: Settings;
   private readonly _channel: BroadcastChannel;

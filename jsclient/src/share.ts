@@ -1,5 +1,5 @@
 import type { Kit } from './exchanges.ts';
-import { Hub, type Said, type Told } from './hub.ts';
+import { Hub, randomName, type Said, type Told } from './hub.ts';
 import type { Settings } from './options.ts';
 import { again, type Exchange, type Run } from './transport.ts';
 
@@ -19,8 +19,6 @@ export default function share(kit: Kit, settings: Settings): Exchange {
 
 /** A hub says something every few seconds. One that is silent for so long hangs: a page that shows takes its place. */
 const hubSilence = 15_000;
-
-const randomName = (): string => Math.random().toString(36).slice(2);
 
 /** A page's part in its group. */
 class Group {
