@@ -78,7 +78,7 @@ func TestHTTPClient_TableAgainstACommandThatIsKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := bustest.On(t, store, nil)
+	b := bustest.On(t, store, &bus.Options{MaxGlobalBacklogSize: 1_000_000}) // for all cases
 	publish := func(tb testing.TB, channel string, number int) {
 		if _, err := b.Publish(context.Background(), channel, number); err != nil {
 			tb.Errorf("publish: %v", err)
