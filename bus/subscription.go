@@ -53,7 +53,7 @@ func (b *Bus) Subscribe(ctx context.Context, channel string, from Position) (*Su
 // SubscribeAll subscribes to every message of the store, of every channel and
 // site. Its positions and gaps are in global ids. It fails as Subscribe does.
 func (b *Bus) SubscribeAll(ctx context.Context, from GlobalPosition) (*Subscription, error) {
-	p := Position{id: from.id, mark: from.mark}
+	p := Position{id: from.id, seen: from.id, mark: from.mark} // the ids are global ones
 	if from.latest {
 		p = Latest()
 	}
