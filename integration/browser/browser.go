@@ -15,7 +15,7 @@ import (
 
 // patience is how long anything in a browser may take. It is generous: a test
 // that fails by it has been wrong for a long time.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 // A Browser is one Chromium with a profile of its own. It ends with its test.
 type Browser struct {
