@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/messagebus-go/messagebus/integration/command"
 	"github.com/messagebus-go/messagebus/transport"
 )
 
@@ -101,17 +102,10 @@ func startPages(t *testing.T) (address string) {
 	return server.Listener.Addr().String()
 }
 
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener := made(net.Listen("tcp", "127.0.0.1:0"))(t)
-	defer listener.Close()
-	return listener.Addr().String()
-}
-
 // startNginx runs it until stop, or the end of the test.
 func (f *fleet) startNginx(t *testing.T, servers []string, pages string) {
 	t.Helper()
-	folder, listen := t.TempDir(), freeAddress(t)
+	folder, listen := t.TempDir(), command.FreeAddress(t)
 	f.url, f.log = "http://"+listen, filepath.Join(folder, "requests")
 	config := "daemon off;\nmaster_process off;\nerror_log stderr;\npid " + folder + "/pid;\nevents {}\nhttp {\naccess_log off;\n" +
 		"log_format served '$msec $request_time $upstream_addr';\n"
@@ -126,12 +120,8 @@ func (f *fleet) startNginx(t *testing.T, servers []string, pages string) {
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	path, err := exec.LookPath("nginx")
-	if err != nil {
-		path = "/usr/sbin/nginx" // which is not in everybody's PATH
-	}
 	var output bytes.Buffer
-	f.nginx = exec.Command(path, "-e", "stderr", "-c", file)
+	f.nginx = exec.Command(command.Find(t, "nginx"), "-e", "stderr", "-c", file)
 	f.nginx.Stdout, f.nginx.Stderr = &output, &output
 	f.nginx.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := f.nginx.Start(); err != nil {

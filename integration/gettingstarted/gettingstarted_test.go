@@ -69,7 +69,7 @@ type folder struct {
 
 func newFolder(t *testing.T) *folder {
 	t.Helper()
-	nginx, app, server, admin := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
+	nginx, app, server, admin := command.FreeAddress(t), command.FreeAddress(t), command.FreeAddress(t), command.FreeAddress(t)
 	host, port, err := net.SplitHostPort(app)
 	if err != nil {
 		t.Fatal(err)
@@ -170,14 +170,4 @@ func environment() (list []string) {
 		}
 	}
 	return append(list, "PATH="+os.Getenv("PATH")+":/usr/sbin")
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }

@@ -32,8 +32,8 @@ type packaged struct {
 // here replaces the addresses and paths of a file by those of this test.
 func (p *packaged) here(t *testing.T, others ...string) {
 	t.Helper()
-	p.clients = freeAddress(t)
-	replace := strings.NewReplacer(append(others, "127.0.0.1:7410", p.clients, "127.0.0.1:7411", freeAddress(t), ":7410", p.clients)...)
+	p.clients = command.FreeAddress(t)
+	replace := strings.NewReplacer(append(others, "127.0.0.1:7410", p.clients, "127.0.0.1:7411", command.FreeAddress(t), ":7410", p.clients)...)
 	for _, list := range [][]string{p.args, p.health} {
 		for i := range list {
 			list[i] = replace.Replace(list[i])
@@ -94,16 +94,6 @@ func (p *packaged) awaitHealth(t *testing.T) {
 			t.Fatalf("%s: %v\n%s", p.health, err, output)
 		}
 	}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 // file returns the path of a file of the folder packaging.

@@ -109,14 +109,7 @@ func documented(tb testing.TB, language, listen, target string) string {
 // start runs a proxy until the test ends, and waits until it listens.
 func start(tb testing.TB, listen, name string, args ...string) *Proxy {
 	tb.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		path, err = exec.LookPath("/usr/sbin/" + name) // which is not in everybody's PATH
-	}
-	if err != nil {
-		tb.Fatalf(`%s is not installed; run "scripts/setup.sh test"`, name)
-	}
-	p := &Proxy{tb: tb, name: name, address: listen, process: exec.Command(path, args...), ended: make(chan struct{})}
+	p := &Proxy{tb: tb, name: name, address: listen, process: exec.Command(command.Find(tb, name), args...), ended: make(chan struct{})}
 	p.process.Stdout, p.process.Stderr = &p.output, &p.output
 	p.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.process.Start(); err != nil {

@@ -46,7 +46,7 @@ func newMachine(t *testing.T) *machine {
 	t.Helper()
 	m := &machine{
 		t: t, root: t.TempDir(), redis: stores.Redis(t),
-		public: freeAddress(t), app: freeAddress(t), server: freeAddress(t), admin: freeAddress(t),
+		public: command.FreeAddress(t), app: command.FreeAddress(t), server: command.FreeAddress(t), admin: command.FreeAddress(t),
 	}
 	m.replace = strings.NewReplacer(
 		"/etc/", m.root+"/etc/", "listen 80;", "listen "+m.public+";", "127.0.0.1:6379", m.redis.Addr(),
@@ -74,7 +74,7 @@ func (m *machine) install() {
 	m.write("app/go.sum", readFile(m.t, filepath.Join(checkout, "rubycompat/go.sum")))
 	m.write("etc/nginx/nginx.conf", nginxConf(m.root))
 	m.write(".curlrc", fmt.Sprintf("connect-to = \"one.example.com:80:127.0.0.1:%s\"\n", port))
-	m.write("bin/nginx", "#!/bin/sh\nexec "+find(m.t, "nginx")+" -e stderr -c "+m.root+"/etc/nginx/nginx.conf \"$@\"\n")
+	m.write("bin/nginx", "#!/bin/sh\nexec "+command.Find(m.t, "nginx")+" -e stderr -c "+m.root+"/etc/nginx/nginx.conf \"$@\"\n")
 	m.write("bin/messagebus", "#!/bin/sh\nexec "+command.Binary(m.t)+" \"$@\"\n")
 	for _, program := range []string{"bin/nginx", "bin/messagebus", "app/bin/rails"} {
 		if err := os.Chmod(filepath.Join(m.root, program), 0o755); err != nil {
@@ -114,29 +114,6 @@ func readFile(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return string(content)
-}
-
-// find returns the path of a program, which may lie where only root looks.
-func find(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		path, err = exec.LookPath("/usr/sbin/" + name)
-	}
-	if err != nil {
-		t.Fatalf(`%s is not installed; run "scripts/setup.sh test"`, name)
-	}
-	return path
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 // write writes a file of the root.
