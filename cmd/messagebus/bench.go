@@ -8,7 +8,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -85,7 +84,7 @@ func (b *benchCommand) run(cmd *cobra.Command, s service) error {
 		return err
 	}
 	run := load.New(b.load, rand.Text())
-	stop := tellLoad(run, terminal(cmd.ErrOrStderr()))
+	stop := tell(terminal(cmd.ErrOrStderr()), 200*time.Millisecond, func() string { return loadLine(run.Progress()) })
 	report, err := run.Do(cmd.Context())
 	stop()
 	if err != nil {
@@ -127,32 +126,6 @@ func loadTable(w io.Writer, r load.Report) error {
 		fmt.Fprintf(table, "%s\t  %s\n", row[0], row[1])
 	}
 	return table.Flush()
-}
-
-// tellLoad shows how far a run is, over one line of a terminal.
-func tellLoad(run *load.Run, w io.Writer) (stop func()) {
-	if w == nil {
-		return func() {}
-	}
-	ended := make(chan struct{})
-	var telling sync.WaitGroup
-	telling.Go(func() {
-		tick := time.NewTicker(200 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				fmt.Fprint(w, "\r\x1b[K"+loadLine(run.Progress()))
-			case <-ended:
-				fmt.Fprint(w, "\r\x1b[K")
-				return
-			}
-		}
-	})
-	return func() {
-		close(ended)
-		telling.Wait()
-	}
 }
 
 // loadLine fits into 80 columns.

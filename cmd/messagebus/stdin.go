@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -59,7 +58,10 @@ func publishLines(ctx context.Context, s service, in io.Reader, progress io.Writ
 		p.queues[i] = make(chan inputLine, publisherRoom)
 		p.workers.Go(func() { p.publish(ctx, p.queues[i]) })
 	}
-	stop := p.tell(progress, start)
+	stop := tell(progress, time.Second, func() string {
+		n := p.published.Load()
+		return fmt.Sprintf("%d published, %.0f a second", n, float64(n)/time.Since(start).Seconds())
+	})
 	ended := make(chan error, 1)
 	go func() { ended <- p.read(ctx, in) }() // nobody can end a read of standard input that waits
 	var err error
@@ -137,43 +139,4 @@ func (p *pipeline) publishOne(ctx context.Context, line inputLine) bool {
 	}
 	p.published.Add(1)
 	return true
-}
-
-// tell writes how far it is, each second, over one line of a terminal.
-func (p *pipeline) tell(progress io.Writer, start time.Time) (stop func()) {
-	if progress == nil {
-		return func() {}
-	}
-	ended := make(chan struct{})
-	var telling sync.WaitGroup
-	telling.Go(func() {
-		tick := time.NewTicker(time.Second)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				n := p.published.Load()
-				fmt.Fprintf(progress, "\r\x1b[K%d published, %.0f a second", n, float64(n)/time.Since(start).Seconds())
-			case <-ended:
-				fmt.Fprint(progress, "\r\x1b[K")
-				return
-			}
-		}
-	})
-	return func() {
-		close(ended)
-		telling.Wait()
-	}
-}
-
-// terminal returns w if it is one.
-func terminal(w io.Writer) io.Writer {
-	file, ok := w.(*os.File)
-	if !ok {
-		return nil
-	}
-	if info, err := file.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return nil
-	}
-	return w
 }
