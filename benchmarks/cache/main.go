@@ -13,7 +13,6 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -36,33 +35,25 @@ func main() {
 
 // program measures what the arguments ask for.
 func program(ctx context.Context, args []string, out, progress *os.File) error {
-	flags := flag.NewFlagSet("cache", flag.ContinueOnError)
-	table := flags.Bool("table", measure.IsTerminal(out), "print a table and not JSON; the default on a terminal")
-	only := flags.String("only", "", "measure what matches this regular expression, as in get/parallel")
-	hasty := flags.Bool("quick", false, "do a little of everything, once; the figures mean nothing")
-	profile := flags.String("cpuprofile", "", "write a profile of this process to this file")
-	size := full
-	flags.IntVar(&size.runs, "runs", full.runs, "how many runs a median is of")
-	if err := flags.Parse(args); err != nil {
+	settings, err := measure.ParseFlags("cache", args, out, ", as in get/parallel", full.runs)
+	if err != nil {
 		return err
 	}
-	wanted, err := regexp.Compile(*only)
-	if err != nil {
-		return fmt.Errorf("--only: %w", err)
-	}
-	if *hasty {
+	size := full
+	size.runs = settings.Runs
+	if settings.Quick {
 		size = quick
 	}
-	stop, err := measure.Profile(*profile)
+	stop, err := measure.Profile(settings.Profile)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	found, err := measureAll(ctx, size, wanted, progress)
+	found, err := measureAll(ctx, size, settings.Only, progress)
 	if err != nil {
 		return err
 	}
-	return found.Write(out, *table)
+	return found.Write(out, settings.Table)
 }
 
 // measureAll carries out the experiments whose names are wanted.

@@ -11,11 +11,9 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"os"
 	"os/signal"
-	"regexp"
 	"testing"
 
 	"github.com/messagebus-go/messagebus/benchmarks/internal/measure"
@@ -33,31 +31,23 @@ func main() {
 
 // program measures what the arguments ask for.
 func program(ctx context.Context, args []string, out *os.File) error {
-	flags := flag.NewFlagSet("httpclient", flag.ContinueOnError)
-	table := flags.Bool("table", measure.IsTerminal(out), "print a table and not JSON; the default on a terminal")
-	only := flags.String("only", "", "measure what matches this regular expression: read, idle, delay")
-	hasty := flags.Bool("quick", false, "do a little of everything, once; the figures mean nothing")
-	profile := flags.String("cpuprofile", "", "write a profile of this process to this file")
-	size := full
-	flags.IntVar(&size.runs, "runs", full.runs, "how many runs a median is of")
-	if err := flags.Parse(args); err != nil {
+	settings, err := measure.ParseFlags("httpclient", args, out, ": read, idle, delay", full.runs)
+	if err != nil {
 		return err
 	}
-	wanted, err := regexp.Compile(*only)
-	if err != nil {
-		return fmt.Errorf("--only: %w", err)
-	}
-	if *hasty {
+	size := full
+	size.runs = settings.Runs
+	if settings.Quick {
 		size = quick
 	}
-	stop, err := measure.Profile(*profile)
+	stop, err := measure.Profile(settings.Profile)
 	if err != nil {
 		return err
 	}
 	defer stop()
 	found := measure.Report{Machine: measure.Machine()}
 	for _, e := range experiments() {
-		if !wanted.MatchString(e.name) {
+		if !settings.Only.MatchString(e.name) {
 			continue
 		}
 		err := measure.Hosted(func(tb testing.TB) error { // what it opens ends with it
@@ -67,7 +57,7 @@ func program(ctx context.Context, args []string, out *os.File) error {
 			return fmt.Errorf("%s: %w", e.name, err)
 		}
 	}
-	return found.Write(out, *table)
+	return found.Write(out, settings.Table)
 }
 
 // An experiment measures some figures, all of them in every run.
