@@ -314,6 +314,40 @@ func TestClient_BacksOffAndRecovers(t *testing.T) {
 	})
 }
 
+// A server that works and then breaks is asked again at once as long as it works longer than
+// the wait before it, and ever more rarely if it does not.
+func TestClient_AsksAgainSoonWhenAStreamThatWorkedIsCut(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		lives       time.Duration // of a stream
+		least, most int           // requests in an hour
+	}{
+		"it lives for 10 s":  {10 * time.Second, 3600 / 11, 3600 / 10},
+		"it lives for 2 s":   {2 * time.Second, 3600 / 3, 3600 / 2},
+		"it lives for 10 ms": {10 * time.Millisecond, 25, 80}, // about 45 on average
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(w http.ResponseWriter, request *http.Request, n int) {
+				ctx, cancel := context.WithTimeout(request.Context(), c.lives)
+				defer cancel()
+				parts(w, request.WithContext(ctx), "["+message(n+1)+"]")
+				panic(http.ErrAbortHandler)
+			}, func(r *rig) {
+				got := r.subscribe(r.new(httpclient.Options{}), "/a", httpclient.After(0))
+				pass(time.Hour)
+				n := len(r.requests())
+				if n < c.least || n > c.most {
+					r.Errorf("%d requests in an hour, want %d to %d", n, c.least, c.most)
+				}
+				if came := len(strings.Fields(got.ids())); came != n {
+					r.Errorf("%d messages of %d requests", came, n)
+				}
+			})
+		})
+	}
+}
+
 func TestClient_StopsWhenItIsNotAllowed(t *testing.T) {
 	t.Parallel()
 	for _, code := range []int{http.StatusUnauthorized, http.StatusForbidden} {

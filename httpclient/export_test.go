@@ -64,6 +64,6 @@ const (
 func Schedule(t Timing, random func() float64) func(o outcome, m mode, elapsed, wait time.Duration) time.Duration {
 	s := &schedule{timing: &t, random: random}
 	return func(o outcome, m mode, elapsed, wait time.Duration) time.Duration {
-		return s.next(result{o, elapsed, wait}, m)
+		return s.next(result{outcome: o, elapsed: elapsed, wait: wait}, m)
 	}
 }

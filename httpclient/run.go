@@ -71,7 +71,7 @@ func (r *run) send() ending {
 	err := r.exchange()
 	r.watch.disarm()
 	e := r.ending(err)
-	e.elapsed = time.Since(r.began)
+	e.elapsed, e.worked = time.Since(r.began), r.parts > 0
 	r.client.patience.learn(r, e.outcome)
 	return e
 }

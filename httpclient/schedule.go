@@ -29,6 +29,7 @@ const (
 // A result is how a request ended.
 type result struct {
 	outcome outcome
+	worked  bool          // a good part came, whatever came after it
 	elapsed time.Duration // since its start
 	wait    time.Duration // what the server asked for; 0: nothing
 }
@@ -62,7 +63,7 @@ func (s *schedule) delay(r result, m mode) time.Duration {
 		// A refusal is no failure: the server works. Not all come back in one instant.
 		return scale(min(r.wait, mostWait), 1+0.1*s.random())
 	case failed:
-		return s.backoff(r.elapsed)
+		return s.backoff(r)
 	case buffered, renewed:
 		return 0
 	default: // moved or quiet: conclude sees to the others
@@ -78,18 +79,34 @@ func (s *schedule) delay(r result, m mode) time.Duration {
 }
 
 // backoff doubles below a bound, and waits for a random part of it.
-func (s *schedule) backoff(elapsed time.Duration) time.Duration {
-	// A connection that held so long was healthy. Judging by its first part instead
-	// would never back off from a server that sends one good part and then breaks.
-	if elapsed >= s.timing.CallbackInterval {
+func (s *schedule) backoff(r result) time.Duration {
+	if s.wasHealthy(r) {
 		s.failures = 0
 	}
 	s.failures++
-	bound := s.timing.MaxPollInterval
-	if doublings := s.failures - 1; doublings < 20 {
-		bound = min(bound, firstBackoff<<doublings)
+	return scale(s.bound(), s.random())
+}
+
+// wasHealthy reports whether a request that failed says nothing against the next one: a
+// server that worked was stopped, or a proxy has cut a stream.
+func (s *schedule) wasHealthy(r result) bool {
+	healthy := s.timing.CallbackInterval
+	if r.worked {
+		// Longer than any wait before it. Judging by the good part alone would never back
+		// off from a server that sends one and then breaks; waiting for the interval would
+		// keep messages back from a client whose servers are replaced one by one.
+		healthy = min(healthy, s.bound())
 	}
-	return scale(bound, s.random())
+	return r.elapsed >= healthy
+}
+
+// bound is the longest wait after so many failures.
+func (s *schedule) bound() time.Duration {
+	doublings := s.failures - 1
+	if doublings >= 20 {
+		return s.timing.MaxPollInterval
+	}
+	return min(s.timing.MaxPollInterval, firstBackoff<<max(doublings, 0))
 }
 
 func isPrompt(r result, m mode) bool {
