@@ -48,7 +48,7 @@ on another one.
 
 A terminal is shown how far it is, and a table at the end; a pipe gets JSON.
 
-Exit codes: 0 each client has each message once, 1 not so, or no client could be
+Exit codes: 0 each client has each message once and no gap, 1 not so, or no client could be
 connected, 2 wrong usage.`,
 		Example: `  messagebus bench --url http://127.0.0.1:7410 --server http://127.0.0.1:7411
   messagebus bench --url http://127.0.0.1:7410 --store redis://127.0.0.1:6379 --clients 1000 --rate 10 --duration 1m`,
@@ -93,8 +93,9 @@ func (b *benchCommand) run(cmd *cobra.Command, s service) error {
 	if err := b.print(cmd.OutOrStdout(), report); err != nil {
 		return &outputError{err}
 	}
-	if report.Missing != 0 || report.Repeated != 0 {
-		return fmt.Errorf("of %d deliveries %d are missing, and %d came again", report.Delivered, report.Missing, report.Repeated)
+	if report.Missing != 0 || report.Repeated != 0 || report.Gaps != 0 {
+		return fmt.Errorf("of %d deliveries %d are missing, %d came again, and %d gaps were reported",
+			report.Delivered+report.Missing, report.Missing, report.Repeated, report.Gaps)
 	}
 	return nil
 }
@@ -117,6 +118,7 @@ func loadTable(w io.Writer, r load.Report) error {
 		{"delivered", fmt.Sprintf("%d, %s", r.Delivered, perSecond(r.Delivered))},
 		{"missing", strconv.FormatInt(r.Missing, 10)},
 		{"came again", strconv.FormatInt(r.Repeated, 10)},
+		{"gaps reported", strconv.FormatInt(r.Gaps, 10)},
 		{"latency p50", milliseconds(r.Latency.P50)},
 		{"p90", milliseconds(r.Latency.P90)},
 		{"p99", milliseconds(r.Latency.P99)},

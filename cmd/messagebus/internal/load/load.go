@@ -48,7 +48,7 @@ type Run struct {
 	channels []*channel
 	began    atomic.Int64 // when the measurement did, in Unix nanoseconds; 0: it has not
 
-	connected, published, delivered, missing, repeated, failed, errors atomic.Int64
+	connected, published, delivered, missing, repeated, gaps, failed, errors atomic.Int64
 
 	latency histogram
 
@@ -177,6 +177,9 @@ func (c *client) lacks() int64 {
 
 func (r *Run) fail(err error) {
 	r.errors.Add(1)
+	if _, ok := errors.AsType[*httpclient.GapError](err); ok {
+		r.gaps.Add(1)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.first == nil {

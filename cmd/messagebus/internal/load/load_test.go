@@ -117,6 +117,14 @@ func TestClient_KnowsWhatIsMissingAndWhatCameAgain(t *testing.T) {
 			delivered, missing, last = delivered+1, missing+n-last-1, n
 		}
 		missing += 20 - last
+		gaps := rand.Int64N(3)
+		for range gaps {
+			r.fail(fmt.Errorf("told: %w", &httpclient.GapError{}))
+		}
+		r.fail(errors.New("no gap"))
+		if got, all := r.gaps.Load(), r.errors.Load(); got != gaps || all != gaps+1 {
+			t.Fatalf("%d gaps and %d errors, want %d and %d", got, all, gaps, gaps+1)
+		}
 		if got := r.missing.Load() + c.lacks(); got != missing || r.repeated.Load() != repeated || r.delivered.Load() != delivered || r.connected.Load() != 1 {
 			t.Fatalf("missing %d of %d, repeated %d of %d, delivered %d of %d", got, missing, r.repeated.Load(), repeated, r.delivered.Load(), delivered)
 		}

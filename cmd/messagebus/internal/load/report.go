@@ -30,6 +30,7 @@ type Report struct {
 	Delivered      int64   `json:"delivered"`
 	Missing        int64   `json:"missing"`
 	Repeated       int64   `json:"repeated"` // came again, or after a later one
+	Gaps           int64   `json:"gaps"`     // that the server or the client has reported
 	Latency        Latency `json:"latency_ms"`
 	Errors         int64   `json:"errors"` // of requests and publishes
 	FirstError     string  `json:"first_error,omitempty"`
@@ -52,7 +53,8 @@ func (r *Run) report(connected time.Duration, seconds float64) Report {
 		Clients: r.opts.Clients, Channels: len(r.channels),
 		ConnectSeconds: connected.Round(time.Millisecond).Seconds(), Seconds: round(seconds),
 		Published: r.published.Load(), Refused: r.failed.Load(), Delivered: r.delivered.Load(),
-		Missing: r.missing.Load(), Repeated: r.repeated.Load(), Latency: r.latency.latency(), Errors: r.errors.Load(),
+		Missing: r.missing.Load(), Repeated: r.repeated.Load(), Gaps: r.gaps.Load(),
+		Latency: r.latency.latency(), Errors: r.errors.Load(),
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
