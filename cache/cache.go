@@ -120,6 +120,17 @@ func newOrigin() string {
 
 // Get returns what the cache holds of a key. It asks nobody and never waits.
 func (c *Cache[K, V]) Get(key K) (V, bool) {
+	value, ok := c.find(key)
+	if ok {
+		c.counts.hits.Add(1)
+	} else {
+		c.counts.misses.Add(1)
+	}
+	return value, ok
+}
+
+// find is Get, but does not count.
+func (c *Cache[K, V]) find(key K) (V, bool) {
 	if c.special.Load() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -133,7 +144,7 @@ func (c *Cache[K, V]) Get(key K) (V, bool) {
 	return e.value, true
 }
 
-// look is Get with c.mu held.
+// look is find with c.mu held.
 func (c *Cache[K, V]) look(key K) (V, bool) {
 	var none V
 	if c.trust.none() {
