@@ -1,25 +1,14 @@
 package prometheus
 
 import (
-	"errors"
-
 	client "github.com/prometheus/client_golang/prometheus"
 
 	"github.com/messagebus-go/messagebus/bus"
 )
 
-// The results of a publish, as the label has them.
-const (
-	resultOK      = "ok"
-	resultQueued  = "queued"  // the store is read-only
-	resultRefused = "refused" // what was to be published is wrong
-	resultUnknown = "unknown" // it may be stored
-	resultFailed  = "failed"  // it is not
-)
-
 func (m *Metrics) registerBus(r *registration) {
 	m.publishes = labelled(r, "messagebus_publishes_total", "Publishes of this process, by what became of them. One that was queued counts again when it is stored.",
-		"result", []string{resultOK, resultQueued, resultRefused, resultUnknown, resultFailed})
+		"result", results)
 	m.publishSeconds = client.NewHistogram(client.HistogramOpts{
 		Name: "messagebus_publish_duration_seconds", Help: "How long publishes took that reached the store.",
 		Buckets: client.ExponentialBuckets(0.0001, 2.5, 12), // 0.1 ms to 2.4 s
@@ -56,32 +45,16 @@ func (m *Metrics) Bus() *bus.Trace {
 }
 
 func (m *Metrics) publish(p bus.PublishInfo) {
-	result := resultOf(p.Err)
+	result := p.Result()
 	m.publishes.add(result)
-	if result == resultOK || result == resultUnknown || result == resultFailed {
+	if result != bus.PublishQueued && result != bus.PublishRefused {
 		m.publishSeconds.Observe(p.Duration.Seconds())
 	}
-	if result != resultOK {
+	if result != bus.PublishOK {
 		return
 	}
 	m.publishedBytes.Add(float64(p.Bytes))
 	if counts, listed := m.channels[p.Channel]; listed {
 		counts.publishes.Inc()
-	}
-}
-
-func resultOf(err error) string {
-	switch {
-	case err == nil:
-		return resultOK
-	case errors.Is(err, bus.ErrQueued):
-		return resultQueued
-	case errors.Is(err, bus.ErrUnknownOutcome):
-		return resultUnknown
-	case errors.Is(err, bus.ErrInvalidChannel), errors.Is(err, bus.ErrInvalidTarget), errors.Is(err, bus.ErrInvalidData),
-		errors.Is(err, bus.ErrInvalidLimit), errors.Is(err, bus.ErrTooLarge):
-		return resultRefused
-	default:
-		return resultFailed
 	}
 }

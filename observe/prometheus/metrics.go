@@ -23,7 +23,7 @@ type Metrics struct {
 	registry client.Registerer
 	channels map[string]channelCounts
 
-	publishes       counters[string] // by their results
+	publishes       counters[bus.PublishResult]
 	publishSeconds  client.Histogram
 	publishedBytes  client.Counter
 	givenUp         client.Counter
@@ -41,8 +41,6 @@ type Metrics struct {
 	refusedChannels client.Counter
 	panics          client.Counter
 	slow            client.Counter
-	cacheStale      *client.CounterVec
-	cacheBad        *client.CounterVec
 }
 
 // channelCounts are those of a channel that Options lists.
@@ -60,8 +58,9 @@ func (c counters[K]) add(key K) {
 
 // The values of labels.
 var (
+	results    = []bus.PublishResult{bus.PublishOK, bus.PublishQueued, bus.PublishRefused, bus.PublishUnknown, bus.PublishFailed}
 	gapReasons = []bus.GapReason{bus.GapTrimmed, bus.GapPossible, bus.GapReset, bus.GapFailover}
-	reasons    = []transport.Reason{
+	endReasons = []transport.Reason{
 		transport.Expired, transport.IdentityExpired, transport.Answered, transport.Replaced, transport.Outdated, transport.Left,
 		transport.TooSlow, transport.Stopped, transport.Invalid, transport.Failed,
 	}
@@ -80,8 +79,6 @@ func New(registry client.Registerer, opts *Options) (*Metrics, error) {
 	m.registerBus(r)
 	m.registerTransport(r)
 	m.registerChannels(r, opts.Channels)
-	m.cacheStale = r.vector("messagebus_cache_stale_total", "Times that changes of peers may have been missed.", "cache")
-	m.cacheBad = r.vector("messagebus_cache_undecodable_operations_total", "Operations that could not be read; their keys were removed.", "cache")
 	if r.err != nil {
 		return nil, r.err
 	}

@@ -169,11 +169,10 @@ func TestTransport_CountsWhatItDoes(t *testing.T) {
 	expect(t, registry, map[string]float64{"held_requests": 0, "held_requests_ended_total reason=stopped": 1})
 }
 
-func TestCache_IsNamed(t *testing.T) {
+func TestCache_IsCountedUnderItsName(t *testing.T) {
 	t.Parallel()
 	m, registry := newMetrics(t, nil)
-	b := bustest.New(t)
-	c, err := cache.New(t.Context(), b, "users", &cache.Options[string, int]{Trace: m.Cache("users")})
+	c, err := cache.New[string, int](t.Context(), bustest.New(t), "users", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,12 +183,23 @@ func TestCache_IsNamed(t *testing.T) {
 	if err := c.Set(t.Context(), "ann", 1); err != nil {
 		t.Fatal(err)
 	}
+	load := func(context.Context) (int, error) { return 2, nil }
+	for _, key := range []string{"ann", "ben", "ann", "ben"} {
+		if _, err := c.Load(t.Context(), key, load); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Get("cid")
 	expect(t, registry, map[string]float64{
-		"cache_entries cache=users": 1, "cache_stale_total cache=users": 0, "cache_undecodable_operations_total cache=users": 0, "cache_in_doubt cache=users": 0,
+		"cache_entries cache=users": 2, "cache_in_doubt cache=users": 0, "cache_loads_total cache=users": 1,
+		"cache_lookups_total cache=users result=hit": 3, "cache_lookups_total cache=users result=miss": 2,
+		"cache_stale_total cache=users": 0, "cache_undecodable_operations_total cache=users": 0,
 	})
 	if m.WatchCache("users", c) == nil {
 		t.Error("a name is used twice")
 	}
+	c.Close()
+	expect(t, registry, map[string]float64{"cache_in_doubt cache=users": 1, "cache_entries cache=users": 0})
 }
 
 // The names are as Prometheus wants them, and every hook is used.
@@ -200,7 +210,6 @@ func TestMetrics_FollowTheConventions(t *testing.T) {
 	if err := m.Watch(b, nil); err != nil {
 		t.Fatal(err)
 	}
-	m.Cache("users")
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)

@@ -27,7 +27,7 @@ var (
 	live        = gauge("messagebus_feed_live", "1 while the live feed of the store is up.")
 	readOnly    = gauge("messagebus_store_read_only", "1 where the store refused writes when it was last asked.")
 	queued      = gauge("messagebus_queued_messages", "Messages that wait in memory for the store to take writes.")
-	queuedBytes = gauge("messagebus_queued_bytes", "Bytes of these.")
+	queuedBytes = gauge("messagebus_queued_bytes", "Bytes of the messages that wait in memory for the store to take writes.")
 	held        = gauge("messagebus_held_requests", "Requests that are held.")
 )
 
@@ -62,15 +62,6 @@ func oneIf(b bool) float64 {
 	return 0
 }
 
-// Cache returns the hooks for cache.Options.Trace. The name is a label.
-func (m *Metrics) Cache(name string) *cache.Trace {
-	stale, bad := m.cacheStale.WithLabelValues(name), m.cacheBad.WithLabelValues(name)
-	return &cache.Trace{
-		Undecodable: func(int64, string, error) { bad.Inc() },
-		Stale:       func(error) { stale.Inc() },
-	}
-}
-
 // A Cache is what WatchCache wants of a cache.Cache.
 type Cache interface {
 	Len() int
@@ -82,33 +73,45 @@ type Cache interface {
 // is used once.
 func (m *Metrics) WatchCache(name string, c Cache) error {
 	labels := client.Labels{"cache": name}
-	desc := func(name, help string) *client.Desc { return client.NewDesc(name, help, nil, labels) }
+	desc := func(name, help string, labelNames ...string) *client.Desc {
+		return client.NewDesc("messagebus_cache_"+name, help, labelNames, labels)
+	}
 	return m.registry.Register(&cacheState{
-		cache:   c,
-		entries: desc("messagebus_cache_entries", "Entries of the cache."),
-		doubt:   desc("messagebus_cache_in_doubt", "1 while the cache says that it may lack changes of peers."),
-		applied: desc("messagebus_cache_operations_total", "Operations that were applied, own ones included."),
-		loads:   desc("messagebus_cache_loads_total", "Loaders that were run."),
+		cache:       c,
+		entries:     desc("entries", "Entries of the cache."),
+		doubt:       desc("in_doubt", "1 while the cache says that it may lack changes of peers."),
+		lookups:     desc("lookups_total", "Keys that the cache was asked for, by whether it held them.", "result"),
+		loads:       desc("loads_total", "Loaders that were run."),
+		applied:     desc("operations_total", "Operations that were applied, own ones included."),
+		undecodable: desc("undecodable_operations_total", "Operations that could not be read; their keys were removed."),
+		stale:       desc("stale_total", "Times that changes of peers may have been missed."),
 	})
 }
 
 type cacheState struct {
-	cache                          Cache
-	entries, doubt, applied, loads *client.Desc
+	cache                                                       Cache
+	entries, doubt, lookups, loads, applied, undecodable, stale *client.Desc
 }
 
 // Describe implements the Collector of the client.
 func (s *cacheState) Describe(all chan<- *client.Desc) {
-	for _, d := range []*client.Desc{s.entries, s.doubt, s.applied, s.loads} {
+	for _, d := range []*client.Desc{s.entries, s.doubt, s.lookups, s.loads, s.applied, s.undecodable, s.stale} {
 		all <- d
 	}
 }
 
 // Collect implements the Collector of the client.
 func (s *cacheState) Collect(all chan<- client.Metric) {
+	report := func(d *client.Desc, kind client.ValueType, value float64, labels ...string) {
+		all <- client.MustNewConstMetric(d, kind, value, labels...)
+	}
 	stats := s.cache.Stats()
-	all <- client.MustNewConstMetric(s.entries, client.GaugeValue, float64(s.cache.Len()))
-	all <- client.MustNewConstMetric(s.doubt, client.GaugeValue, oneIf(s.cache.Err() != nil))
-	all <- client.MustNewConstMetric(s.applied, client.CounterValue, float64(stats.Applied))
-	all <- client.MustNewConstMetric(s.loads, client.CounterValue, float64(stats.Loads))
+	report(s.entries, client.GaugeValue, float64(s.cache.Len()))
+	report(s.doubt, client.GaugeValue, oneIf(s.cache.Err() != nil))
+	report(s.lookups, client.CounterValue, float64(stats.Hits), "hit")
+	report(s.lookups, client.CounterValue, float64(stats.Misses), "miss")
+	report(s.loads, client.CounterValue, float64(stats.Loads))
+	report(s.applied, client.CounterValue, float64(stats.Applied))
+	report(s.undecodable, client.CounterValue, float64(stats.Undecodable))
+	report(s.stale, client.CounterValue, float64(stats.Stale))
 }
