@@ -103,6 +103,11 @@ js: ## Rebuild the browser client's dist/
 	@scripts/setup.sh js
 	@scripts/js.sh build
 
+.PHONY: site
+site: ## Build the documents as a site into site/dist, and show it on http://127.0.0.1:4173
+	@scripts/setup.sh js
+	@scripts/site.sh serve
+
 .PHONY: deps
 deps: ## Bring the reviewed dependency lists up to date
 	@scripts/setup.sh go

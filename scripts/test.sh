@@ -25,6 +25,7 @@ readonly steps=(
 	'vet: go vet'
 	'lint: golangci-lint, with the layer rules'
 	'js: types, tests, size and dist/ of the browser client'
+	'site: the documents as a site, with links that lead somewhere'
 	'bench: every benchmark once, so that they keep working'
 	'unit: tests of the released modules, with the race detector'
 	'integration: tests of the other modules, with servers and a browser'
@@ -117,6 +118,8 @@ step_lint() {
 }
 
 step_js() { scripts/js.sh check; }
+
+step_site() { scripts/site.sh build; }
 
 step_bench() {
 	mapfile -t packages < <(patterns "${all[@]}")
