@@ -37,8 +37,8 @@ type result struct {
 const (
 	firstBackoff = time.Second
 
-	// leastHold: what ends sooner with nothing was not held. The server is full, or
-	// something in between ends it.
+	// leastHold: what ends sooner with nothing was not held. The server is full or breaks,
+	// or something in between ends it.
 	leastHold = time.Second
 
 	// mostWait is the longest wait that a server may ask for.
@@ -84,29 +84,22 @@ func (s *schedule) backoff(r result) time.Duration {
 		s.failures = 0
 	}
 	s.failures++
-	return scale(s.bound(), s.random())
+	bound := s.timing.MaxPollInterval
+	if doublings := s.failures - 1; doublings < 20 {
+		bound = min(bound, firstBackoff<<doublings)
+	}
+	return scale(bound, s.random())
 }
 
 // wasHealthy reports whether a request that failed says nothing against the next one: a
 // server that worked was stopped, or a proxy has cut a stream.
 func (s *schedule) wasHealthy(r result) bool {
-	healthy := s.timing.CallbackInterval
 	if r.worked {
-		// Longer than any wait before it. Judging by the good part alone would never back
-		// off from a server that sends one and then breaks; waiting for the interval would
-		// keep messages back from a client whose servers are replaced one by one.
-		healthy = min(healthy, s.bound())
+		// A client whose servers are replaced one by one must not wait longer each time. The
+		// good part alone would not do: a server that sends one and then breaks is spared.
+		return r.elapsed >= leastHold
 	}
-	return r.elapsed >= healthy
-}
-
-// bound is the longest wait after so many failures.
-func (s *schedule) bound() time.Duration {
-	doublings := s.failures - 1
-	if doublings >= 20 {
-		return s.timing.MaxPollInterval
-	}
-	return min(s.timing.MaxPollInterval, firstBackoff<<max(doublings, 0))
+	return r.elapsed >= s.timing.CallbackInterval
 }
 
 func isPrompt(r result, m mode) bool {
