@@ -3,6 +3,7 @@ package proxy
 
 import (
 	"bytes"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -29,14 +30,20 @@ type Proxy struct {
 // Address is where the proxy listens, as host:port.
 func (p *Proxy) Address() string { return p.address }
 
-// Nginx starts nginx in front of target, which is host:port.
-func Nginx(tb testing.TB, target string) *Proxy {
+// Nginx starts nginx in front of targets, one or as many as the page has, each host:port.
+func Nginx(tb testing.TB, targets ...string) *Proxy {
 	tb.Helper()
 	folder, listen := tb.TempDir(), command.FreeAddress(tb)
 	var config strings.Builder
 	config.WriteString("daemon off;\nerror_log stderr notice;\nworker_shutdown_timeout 100ms;\npid " + folder + "/pid;\nevents {}\nhttp {\naccess_log off;\n")
 	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
 		config.WriteString(kind + "_temp_path " + folder + "/" + kind + ";\n")
+	}
+	target := targets[0]
+	if len(targets) > 1 {
+		var servers string
+		servers, target = upstream(tb, targets)
+		config.WriteString(servers)
 	}
 	config.WriteString(documented(tb, "nginx", listen, target) + "}\n")
 	file := write(tb, folder, "nginx.conf", config.String())
@@ -82,26 +89,55 @@ func write(tb testing.TB, folder, name, text string) (file string) {
 	return file
 }
 
-// documented returns a block of the page about proxies, with other addresses.
+// server is the address of the server in the blocks of the page.
+const server = "127.0.0.1:7410"
+
+// documented returns the first block of the page about proxies, with other addresses.
 func documented(tb testing.TB, language, listen, target string) string {
+	tb.Helper()
+	return rewritten(tb, block(tb, language, 0), map[string]string{
+		"listen 80;": "listen " + listen + ";", "bind :80\n": "bind " + listen + "\n", "example.com {\n": "http://" + listen + " {\n",
+		server: target,
+	}, listen, target)
+}
+
+// upstream returns the block of several servers and its name.
+func upstream(tb testing.TB, targets []string) (text, name string) {
+	tb.Helper()
+	text = block(tb, "nginx", 1)
+	name = strings.Fields(text)[1]
+	addresses := map[string]string{}
+	for i, target := range targets {
+		addresses[fmt.Sprintf("127.0.0.1:74%d0", i+1)] = target
+	}
+	return rewritten(tb, text, addresses, targets...), name
+}
+
+// block returns the n-th block in a language, from 0.
+func block(tb testing.TB, language string, n int) string {
 	tb.Helper()
 	page, err := os.ReadFile(filepath.Join(command.Root(tb), "docs", "operating.md"))
 	if err != nil {
 		tb.Fatal(err)
 	}
-	_, rest, found := strings.Cut(string(page), "```"+language+"\n")
-	text, _, ended := strings.Cut(rest, "```\n")
-	if !found || !ended {
-		tb.Fatalf("proxy: docs/operating.md has no block of %s", language)
+	parts := strings.SplitN(string(page), "```"+language+"\n", n+3)
+	if len(parts) < n+2 {
+		tb.Fatalf("proxy: docs/operating.md has no block %d of %s", n, language)
 	}
-	for old, replacement := range map[string]string{
-		"listen 80;": "listen " + listen + ";", "bind :80\n": "bind " + listen + "\n", "example.com {\n": "http://" + listen + " {\n",
-		"127.0.0.1:7410": target,
-	} {
+	text, _, _ := strings.Cut(parts[n+1], "```\n")
+	return text
+}
+
+// rewritten replaces what replacements name, after which text has to hold all of want.
+func rewritten(tb testing.TB, text string, replacements map[string]string, want ...string) string {
+	tb.Helper()
+	for old, replacement := range replacements {
 		text = strings.ReplaceAll(text, old, replacement)
 	}
-	if !strings.Contains(text, listen) || !strings.Contains(text, target) {
-		tb.Fatalf("proxy: the block of %s listens elsewhere than is replaced here:\n%s", language, text)
+	for _, part := range want {
+		if !strings.Contains(text, part) {
+			tb.Fatalf("proxy: this block is otherwise than is replaced here, there is no %s:\n%s", part, text)
+		}
 	}
 	return text
 }

@@ -3,6 +3,7 @@ package measure
 import (
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"slices"
 	"testing"
@@ -44,6 +45,16 @@ func (h *host) Helper() {}
 
 // Cleanup has f called when what is hosted has ended.
 func (h *host) Cleanup(f func()) { h.cleanups = append(h.cleanups, f) }
+
+// TempDir returns a new folder, which is removed when what is hosted has ended.
+func (h *host) TempDir() string {
+	folder, err := os.MkdirTemp("", "messagebus-measure-")
+	if err != nil {
+		h.Fatal(err)
+	}
+	h.Cleanup(func() { h.fail(os.RemoveAll(folder)) })
+	return folder
+}
 
 // Failed reports whether something was wrong.
 func (h *host) Failed() bool { return h.err != nil }
