@@ -21,18 +21,19 @@ const (
 	settled = 5
 )
 
-// growth watches one server under load, and draws what it saw where plot names a file.
+// growth watches one server under load, asking every so often, and draws what it saw where
+// plot names a file.
 //
 // What the server has without clients is asked after a short load of the same kind, and
 // again after the long one. Its connections to Redis stay open, as many as were ever used
 // at once, and are counted apart.
-func growth(ctx context.Context, tb testing.TB, duration time.Duration, plot string) ([]measure.Result, error) {
+func growth(ctx context.Context, tb testing.TB, duration, every time.Duration, plot string) ([]measure.Result, error) {
 	tb.Helper()
 	redis := stores.Redis(tb)
 	store := redis.URL()
 	public, admin := command.FreeAddress(tb), command.FreeAddress(tb)
 	serve(tb, public, store, "--admin-listen", admin)
-	watch := watcher{url: "http://" + admin + "/metrics"}
+	server := watcher{"http://" + admin + "/metrics", every}
 
 	l := load{clients: 200, channels: 20, rate: 100, duration: duration}
 	first := l
@@ -40,19 +41,19 @@ func growth(ctx context.Context, tb testing.TB, duration time.Duration, plot str
 	if _, err := first.put(ctx, tb, public, store); err != nil {
 		return nil, err
 	}
-	before, err := watch.idle(ctx, redis.Addr())
+	before, err := server.idle(ctx, redis.Addr())
 	if err != nil {
 		return nil, err
 	}
 
-	samples, stop := watch.every(ctx, sampleEvery)
+	samples, stop := server.watch(ctx)
 	r, failed := l.put(ctx, tb, public, store)
 	stop()
 	course, err := samples()
 	if err != nil {
 		return nil, err
 	}
-	after, err := watch.idle(ctx, redis.Addr())
+	after, err := server.idle(ctx, redis.Addr())
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ func program(ctx context.Context, args []string, out *os.File) error {
 		duration := flags.Duration("duration", 20*time.Minute, "how long messages are published")
 		plot := flags.String("plot", "", "write the course of the figures as an SVG picture to this file")
 		run = func(ctx context.Context, tb testing.TB) ([]measure.Result, error) {
-			return growth(ctx, tb, *duration, *plot)
+			return growth(ctx, tb, *duration, sampleEvery, *plot)
 		}
 	case "kills":
 		duration := flags.Duration("duration", 10*time.Minute, "how long messages are published")

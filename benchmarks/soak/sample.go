@@ -27,7 +27,10 @@ type sample struct {
 }
 
 // A watcher asks a server for its metrics.
-type watcher struct{ url string }
+type watcher struct {
+	url   string
+	every time.Duration
+}
 
 func (w watcher) ask(ctx context.Context) (sample, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url, nil)
@@ -68,15 +71,15 @@ func read(text io.Reader) (s sample, err error) {
 	return s, nil
 }
 
-// every asks again and again until stop is called. samples returns the answers then.
-func (w watcher) every(ctx context.Context, d time.Duration) (samples func() ([]sample, error), stop func()) {
+// watch asks again and again until stop is called. samples returns the answers then.
+func (w watcher) watch(ctx context.Context) (samples func() ([]sample, error), stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var all []sample
 	var failed error
 	var watching sync.WaitGroup
 	begin := time.Now()
 	watching.Go(func() {
-		for wait(ctx, d) {
+		for wait(ctx, w.every) {
 			s, err := w.ask(context.WithoutCancel(ctx))
 			if err != nil {
 				failed = err
@@ -108,7 +111,7 @@ func (w watcher) idle(ctx context.Context, redis string) (s sample, err error) {
 		if s.held > 0 || s.goroutines != last.goroutines || s.files != last.files {
 			same = 0
 		}
-		if !wait(ctx, sampleEvery) {
+		if !wait(ctx, w.every) {
 			return s, ctx.Err()
 		}
 	}

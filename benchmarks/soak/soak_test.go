@@ -37,7 +37,7 @@ func BenchmarkSoak(b *testing.B) {
 	b.Run("growth", func(b *testing.B) {
 		for b.Loop() {
 			picture := filepath.Join(b.TempDir(), "growth.svg")
-			check(growth(b.Context(), b, 12*time.Second, picture))
+			check(growth(b.Context(), b, 4*time.Second, 100*time.Millisecond, picture))
 			if svg, err := os.ReadFile(picture); err != nil || !strings.Contains(string(svg), "goroutines") {
 				b.Errorf("the picture: %v: %.100s", err, svg)
 			}
@@ -45,7 +45,7 @@ func BenchmarkSoak(b *testing.B) {
 	})
 	b.Run("kills", func(b *testing.B) {
 		for b.Loop() {
-			check(kills(b.Context(), b, 5*time.Second, time.Second))
+			check(kills(b.Context(), b, 4*time.Second, time.Second))
 		}
 	})
 }
