@@ -23,7 +23,7 @@ type object = map[string]any
 //     message for the log;
 //   - errors that redis-rb 5 tells apart by their class as well;
 //   - which line of which script an error of Redis comes from;
-//   - process ids in keepalives, and times to live that a slow machine has shortened by
+//   - times of the server's in its errors, process ids in keepalives, and times to live that a slow machine has shortened by
 //     up to half a minute;
 //   - commands that are repeated at once: redis-rb 5 tries again what a read-only server
 //     refused;
@@ -32,6 +32,7 @@ func normal(v any) any {
 	switch v := v.(type) {
 	case string:
 		v = script.ReplaceAllString(address.ReplaceAllString(v, ""), "in a script")
+		v = moment.ReplaceAllString(v, "<time>")
 		v = inspected.ReplaceAllString(v, "#<a message>")
 		return keepalive.ReplaceAllString(v, "$1<pid>,")
 	case []any:
@@ -71,6 +72,7 @@ var (
 	address   = regexp.MustCompile(` \((<server>|redis://[^)]*)\)`)
 	script    = regexp.MustCompile(`script: [0-9a-f]{40}, on @user_script:\d+`)
 	inspected = regexp.MustCompile(`#<(?:struct )?MessageBus::Message.*>`)
+	moment    = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?`)
 	keepalive = regexp.MustCompile(`(/__mb_keepalive__/(?:\$\$\$123\$\$\$\w+)?\|\{"data":)(\d+|<pid>),`)
 )
 
@@ -102,8 +104,9 @@ func Differences(recorded, now Case) []string {
 	return found
 }
 
-// Effects returns a recorded case without the commands by which its effects came about,
-// for a comparison with a version of the gem that has others.
+// Effects returns a recorded case without the commands and statements by which its effects
+// came about, and without the words of errors of Ruby itself, for a comparison with a
+// version of the gem that has others.
 func Effects(recorded Case) Case {
 	whole, ok := parse(recorded).(object)
 	if !ok {
@@ -113,6 +116,10 @@ func Effects(recorded Case) Case {
 	for _, step := range steps {
 		if o, ok := step.(object); ok {
 			delete(o, "commands")
+			delete(o, "statements")
+			if failed, ok := o["error"].(object); ok {
+				o["error"] = normalObject(failed)
+			}
 		}
 	}
 	effects, err := json.Marshal(whole)

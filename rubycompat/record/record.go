@@ -22,8 +22,9 @@ type Case = json.RawMessage
 // Recordings are those that can be made again, with the programs that do it, each behind
 // the ones before it.
 var Recordings = map[string][]string{
-	"message.json": {"values.rb", "message.rb"},
-	"redis.json":   {"values.rb", "story.rb", "redis.rb"},
+	"message.json":  {"values.rb", "message.rb"},
+	"redis.json":    {"values.rb", "story.rb", "redis.rb"},
+	"postgres.json": {"values.rb", "story.rb", "postgres.rb"},
 }
 
 // Load reads the cases of a recording.

@@ -143,9 +143,13 @@ func nameOf(c record.Case) string {
 // serverOf starts what a recording needs, and returns the arguments for its program.
 func serverOf(t *testing.T, name string) []string {
 	t.Helper()
-	if name != "redis.json" {
+	switch name {
+	case "redis.json":
+		address := stores.Redis(t).Addr()
+		return []string{address[strings.LastIndexByte(address, ':')+1:]}
+	case "postgres.json":
+		return []string{stores.PostgresShared(t)}
+	default:
 		return nil
 	}
-	address := stores.Redis(t).Addr()
-	return []string{address[strings.LastIndexByte(address, ':')+1:]}
 }

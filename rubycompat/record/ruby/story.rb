@@ -49,7 +49,8 @@ class Story
     @server = server
     @heard = {}
     @log = Kept.new
-    @buses = given["buses"].to_h { |name, settings| [name, open(settings)] }
+    others = Logger.new(IO::NULL)
+    @buses = given["buses"].each_with_index.to_h { |(name, settings), i| [name, open(settings, i.zero? ? @log : others)] }
   end
 
   def play
@@ -63,9 +64,9 @@ class Story
 
   OUTPUTS = %w[returns error commands statements published notified log messages keys rows schema queued_after].freeze
 
-  def open(settings)
+  def open(settings, logger)
     bus = MessageBus::Instance.new
-    bus.configure(@server.configuration(settings).merge(logger: @log))
+    bus.configure(@server.configuration(settings).merge(logger: logger))
     site = settings["site_id_lookup"]
     bus.site_id_lookup { site } if site
     (settings["set"] || {}).each { |name, value| backend(bus).public_send("#{name}=", value) }
@@ -90,6 +91,9 @@ class Story
     # What breaks a subscription is told in the step after it.
     log = step["op"] == "redis" ? [] : settled(step["log"].to_a.length) { @log.take }
     outcome["log"] = log.map { |line| tidy(line) } unless log.empty?
+    # What is published meanwhile is; what comes after that finds the subscription again.
+    @server.heal if @broken
+    @broken = !log.empty?
     step.reject { |k, _| OUTPUTS.include?(k) }.merge(outcome)
   end
 
