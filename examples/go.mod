@@ -6,6 +6,7 @@ require (
 	github.com/messagebus-go/messagebus/bus v0.0.0
 	github.com/messagebus-go/messagebus/bus/redisbus v0.0.0
 	github.com/messagebus-go/messagebus/cache v0.0.0
+	github.com/messagebus-go/messagebus/jsclient v0.0.0
 	github.com/redis/go-redis/v9 v9.23.0
 )
 
@@ -56,6 +57,7 @@ replace (
 	github.com/messagebus-go/messagebus/bus => ../bus
 	github.com/messagebus-go/messagebus/bus/redisbus => ../bus/redisbus
 	github.com/messagebus-go/messagebus/cache => ../cache
+	github.com/messagebus-go/messagebus/jsclient => ../jsclient
 )
 
 replace github.com/messagebus-go/messagebus/transport => ../transport

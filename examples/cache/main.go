@@ -48,6 +48,11 @@ func run(ctx context.Context, in io.Reader, out io.Writer) error {
 		return err
 	}
 	defer b.Close()
+	return share(ctx, b, in, out)
+}
+
+// share is run on any store.
+func share(ctx context.Context, b *bus.Bus, in io.Reader, out io.Writer) error {
 	c, err := cache.New(ctx, b, "example", &cache.Options[string, string]{
 		WarmStart: true,
 		OnChange: func(change cache.Change[string, string]) {

@@ -41,19 +41,36 @@ func run(site func(*bus.Bus) (http.Handler, *transport.Handler, error)) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Addr: "127.0.0.1:8080", Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	ctx, cancel := context.WithCancel(ctx)
+	published := make(chan error, 1)
+	go func() {
+		defer cancel()
+		published <- publishTime(ctx, b)
+	}()
+	err = Until(ctx, "127.0.0.1:8080", handler, messages)
+	cancel()
+	return errors.Join(err, <-published)
+}
+
+// Until serves a site at an address until ctx is done, or it cannot serve.
+func Until(ctx context.Context, address string, site http.Handler, messages *transport.Handler) error {
+	server := &http.Server{Addr: address, Handler: site, ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- server.ListenAndServe() }()
-	fmt.Fprintln(os.Stderr, "http://"+server.Addr)
-	err = publishTime(ctx, b, served)
+	fmt.Fprintln(os.Stderr, "http://"+address)
+	var err error
+	select {
+	case err = <-served:
+	case <-ctx.Done():
+	}
 	// Requests that are held end first: a server does not know of them any more.
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	return errors.Join(err, messages.Shutdown(ending), server.Shutdown(ending))
 }
 
-// publishTime returns when ctx is done, or the server does not serve any more.
-func publishTime(ctx context.Context, b *bus.Bus, served <-chan error) error {
+// publishTime returns when ctx is done, or it cannot publish.
+func publishTime(ctx context.Context, b *bus.Bus) error {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for {
@@ -62,8 +79,6 @@ func publishTime(ctx context.Context, b *bus.Bus, served <-chan error) error {
 			if _, err := b.Publish(ctx, "/news", now.Format(time.TimeOnly)); err != nil && ctx.Err() == nil {
 				return err
 			}
-		case err := <-served:
-			return err
 		case <-ctx.Done():
 			return nil
 		}

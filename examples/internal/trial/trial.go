@@ -45,7 +45,8 @@ func Subscribe(ctx context.Context, base, channel string, header http.Header) (*
 	return c, c.part() // where the channel stands
 }
 
-// Next waits for a message, and returns its data, which must be a text.
+// Next waits for a message, and returns its data: a text as it is, anything else as
+// JSON.
 func (c *Client) Next() (string, error) {
 	for len(c.left) == 0 {
 		if err := c.part(); err != nil {
@@ -79,10 +80,8 @@ func (c *Client) part() error {
 		if m.Channel == "/__status" {
 			continue
 		}
-		var data string
-		if err := json.Unmarshal(m.Data, &data); err != nil {
-			return err
-		}
+		data := string(m.Data)
+		_ = json.Unmarshal(m.Data, &data) // it stays as it is, unless it is a text
 		c.left = append(c.left, data)
 	}
 	return nil
