@@ -11,7 +11,7 @@ import (
 // rows are in the order of docs/performance.md.
 func rows(size scale) []row {
 	return []row{
-		streaming(size), idle(size), bursting(size), ownChannels(size), polling(size), asking(size), stopping(size),
+		streaming(size), idle(size), bursting(size), ownChannels(size), spreading(size), polling(size), asking(size), stopping(size),
 	}
 }
 
@@ -157,6 +157,42 @@ func ownChannels(size scale) row {
 			}, nil
 		},
 	}
+}
+
+func spreading(size scale) row {
+	fleets := []int{1, 2, 4}
+	w := row{name: fmt.Sprintf("%d streaming clients × 10 messages/s, on several servers", size.some)}
+	for _, servers := range fleets[1:] {
+		w.figures = append(w.figures,
+			measure.Figure{Name: fmt.Sprintf("CPU of a delivery, %d servers together", servers), Unit: "µs", Beside: "one server"},
+			measure.Figure{Name: fmt.Sprintf("publish to client, p99, %d servers", servers), Unit: "ms", Beside: "one server"})
+	}
+	w.prepare = func(ctx context.Context, tb testing.TB, r *rig) (run, error) {
+		tb.Helper()
+		var sides []*side
+		for _, servers := range fleets {
+			s, err := r.fleet(ctx, tb, servers)
+			if err != nil {
+				return nil, err
+			}
+			if err := s.connect(size.some, command{}); err != nil {
+				return nil, err
+			}
+			sides = append(sides, s)
+		}
+		return func(ctx context.Context) (pairs []measure.Pair, err error) {
+			rounds, err := inTurn(ctx, sides, r.at10)
+			if err != nil {
+				return nil, err
+			}
+			for _, several := range rounds[1:] {
+				beside := []round{several, rounds[0]}
+				pairs = append(pairs, cpuPair(beside), p99Pair(beside))
+			}
+			return pairs, nil
+		}, nil
+	}
+	return w
 }
 
 func polling(size scale) row {

@@ -25,12 +25,22 @@ type role struct {
 // A side is one of the servers that are compared, with the crowd of its clients and
 // a bus that publishes to it.
 type side struct {
-	server, crowd *measure.Process
-	publisher     *bus.Bus
-	address       string
-	clients       int
-	loses         bool // it may not deliver everything
+	node
+
+	siblings  []node // further servers on the same store, over which clients are spread as well
+	crowd     *measure.Process
+	publisher *bus.Bus
+	clients   int
+	loses     bool // it may not deliver everything
 }
+
+// A node is one server.
+type node struct {
+	server  *measure.Process
+	address string
+}
+
+func (s *side) nodes() []node { return append([]node{s.node}, s.siblings...) }
 
 // side starts a server of that kind, ours, bare or gem, in a place of its own, and
 // an empty crowd. All of it ends with tb.
@@ -40,12 +50,7 @@ func (r *rig) side(ctx context.Context, tb testing.TB, kind string) (*side, erro
 	in := newPlace(r.redis, r.places)
 	s := &side{loses: kind == "gem"}
 	var err error
-	if kind == "gem" {
-		s.server, err = startGem(ctx, tb, in)
-	} else {
-		s.server, err = startRole(ctx, tb, role{kind, in, r.profile(kind)})
-	}
-	if err != nil {
+	if s.node, err = r.start(ctx, tb, kind, in); err != nil {
 		return nil, err
 	}
 	if s.crowd, err = startRole(ctx, tb, role{Kind: "crowd"}); err != nil {
@@ -54,7 +59,39 @@ func (r *rig) side(ctx context.Context, tb testing.TB, kind string) (*side, erro
 	if s.publisher, err = newPublisher(tb, in); err != nil {
 		return nil, err
 	}
-	return s, s.server.Ask(question{Ask: "address"}, &s.address)
+	return s, nil
+}
+
+// start starts one server.
+func (r *rig) start(ctx context.Context, tb testing.TB, kind string, in place) (n node, err error) {
+	tb.Helper()
+	if kind == "gem" {
+		n.server, err = startGem(ctx, tb, in)
+	} else {
+		n.server, err = startRole(ctx, tb, role{kind, in, r.profile(kind)})
+	}
+	if err != nil {
+		return n, err
+	}
+	return n, n.server.Ask(question{Ask: "address"}, &n.address)
+}
+
+// fleet is a side of so many of this project's servers on one store.
+func (r *rig) fleet(ctx context.Context, tb testing.TB, servers int) (*side, error) {
+	tb.Helper()
+	s, err := r.side(ctx, tb, "ours")
+	if err != nil {
+		return nil, err
+	}
+	in := newPlace(r.redis, r.places)
+	for range servers - 1 {
+		n, err := r.start(ctx, tb, "ours", in)
+		if err != nil {
+			return nil, err
+		}
+		s.siblings = append(s.siblings, n)
+	}
+	return s, nil
 }
 
 // profile names the file for the profile of the next server.
@@ -86,9 +123,28 @@ func newPublisher(tb testing.TB, in place) (*bus.Bus, error) {
 
 // connect adds clients: do says of which kind.
 func (s *side) connect(clients int, do command) error {
-	do.Do, do.Address, do.Clients, do.Loses = "connect", s.address, clients, s.loses
 	s.clients += clients
-	return s.crowd.Ask(do, nil)
+	nodes := s.nodes()
+	for i, n := range nodes {
+		do.Do, do.Address, do.Loses = "connect", n.address, s.loses
+		do.Clients = clients*(i+1)/len(nodes) - clients*i/len(nodes)
+		if err := s.crowd.Ask(do, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// used is the processor time that all servers of the side have used.
+func (s *side) used() (all time.Duration, err error) {
+	for _, n := range s.nodes() {
+		one, err := n.server.CPU()
+		if err != nil {
+			return 0, err
+		}
+		all += one
+	}
+	return all, nil
 }
 
 // A flow is what is published in one round.
@@ -114,7 +170,7 @@ func (s *side) onOwn(rate, messages int) flow {
 
 // A round is what came of a flow.
 type round struct {
-	cpu        time.Duration // of the server
+	cpu        time.Duration // of the servers
 	deliveries int64
 	outcome
 }
@@ -134,7 +190,7 @@ func (s *side) run(ctx context.Context, f flow) (r round, err error) {
 	if err := s.crowd.Ask(command{Do: "begin", Count: first}, nil); err != nil {
 		return r, err
 	}
-	before, err := s.server.CPU()
+	before, err := s.used()
 	if err != nil {
 		return r, err
 	}
@@ -149,7 +205,7 @@ func (s *side) run(ctx context.Context, f flow) (r round, err error) {
 	} else if r.Received != r.deliveries {
 		return r, fmt.Errorf("%d of %d deliveries have come", r.Received, r.deliveries)
 	}
-	after, err := s.server.CPU()
+	after, err := s.used()
 	r.cpu = after - before
 	return r, err
 }
