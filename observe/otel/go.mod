@@ -4,9 +4,12 @@ go 1.26.0
 
 require (
 	github.com/messagebus-go/messagebus/bus v0.0.0
+	github.com/messagebus-go/messagebus/cache v0.0.0
 	github.com/messagebus-go/messagebus/transport v0.0.0
 	go.opentelemetry.io/otel v1.47.0
+	go.opentelemetry.io/otel/metric v1.47.0
 	go.opentelemetry.io/otel/sdk v1.47.0
+	go.opentelemetry.io/otel/sdk/metric v1.47.0
 	go.opentelemetry.io/otel/trace v1.47.0
 )
 
@@ -15,13 +18,14 @@ require (
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/google/uuid v1.6.0 // indirect
+	github.com/hashicorp/golang-lru/v2 v2.0.7 // indirect
 	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
 	go.opentelemetry.io/otel/log v1.47.0 // indirect
-	go.opentelemetry.io/otel/metric v1.47.0 // indirect
 	golang.org/x/sys v0.48.0 // indirect
 )
 
 replace (
 	github.com/messagebus-go/messagebus/bus => ../../bus
+	github.com/messagebus-go/messagebus/cache => ../../cache
 	github.com/messagebus-go/messagebus/transport => ../../transport
 )
