@@ -162,7 +162,7 @@ export function createEngine<E extends Entry>(
     if (run !== mine) return;
     run = undefined;
     if (result === again && transport === 'auto') unstreamedLeft = timing.retryChunkedAfterRequests;
-    const wait = nextDelay(result, mode, elapsed(), error?.retryAfter);
+    const wait = nextDelay(result, mode, elapsed(), error?.retryAfter, status === 'connected');
     sendIn(wait, !error ? interval : error.retryAfter ? request : failure);
     // Listeners come last, since they may stop the client.
     if (error) fail(error);

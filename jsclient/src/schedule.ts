@@ -18,9 +18,9 @@ export type Result =
 
 /**
  * Milliseconds from now to the next request, when the last one took `elapsed` milliseconds. `retryAfter` is how many
- * the server has asked to wait.
+ * the server has asked to wait; `worked`: something good has come since the last failure.
  */
-export type Schedule = (result: Result, mode: Mode, elapsed: number, retryAfter?: number) => number;
+export type Schedule = (result: Result, mode: Mode, elapsed: number, retryAfter?: number, worked?: boolean) => number;
 
 const firstBackoff = 1_000;
 /** What ends sooner with nothing was not held: the server is full, or something in between ends it. */
@@ -32,17 +32,15 @@ const mostRetryAfter = 3_600_000;
 export function createSchedule(timing: Timing, random: () => number): Schedule {
   let failures = 0;
 
-  const backoff = (elapsed: number): number => {
-    // A connection that held so long was healthy. Judging by its first part instead would never back off from
-    // a server that sends one good part and then breaks.
-    failures = elapsed < timing.callbackInterval ? failures + 1 : 1;
-    return random() * Math.min(timing.maxPollInterval, firstBackoff * 2 ** (failures - 1));
-  };
-  return (result, mode, elapsed, retryAfter = 0) => {
+  return (result, mode, elapsed, retryAfter = 0, worked) => {
     let wait = 0;
     if (result === 'failed') {
+      // A connection that held so long was healthy, or pages whose servers are replaced one by one would wait longer
+      // each time. The good part alone would never back off from a server that sends one and then breaks.
+      if (elapsed >= (worked ? leastHold : timing.callbackInterval)) failures = 0;
+      const backoff = random() * Math.min(timing.maxPollInterval, firstBackoff * 2 ** failures++);
       // Not all at the very moment that the server has named; and one that always says "now" is not believed.
-      wait = Math.max(backoff(elapsed), Math.min(retryAfter, mostRetryAfter) * (1 + 0.1 * random()));
+      wait = Math.max(backoff, Math.min(retryAfter, mostRetryAfter) * (1 + 0.1 * random()));
     } else if (result !== 'again') {
       failures = 0;
       const goesOn = result === 'moved' ? mode !== 'hidden' : mode === 'hold' && elapsed >= leastHold;

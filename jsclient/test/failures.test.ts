@@ -15,6 +15,21 @@ test('changes do not cut a wait after a failure short', async (t) => {
   assert.ok(b.calls.length <= 8, `${b.calls.length} requests in 60 s`);
 });
 
+test('a stream that is cut every ten seconds is taken up within a second, after an outage too', async (t) => {
+  const b = bench(t, {}, (call) => {
+    if (b.calls.length <= 8) return call.fail();
+    call.part({ channel: '/a', id: b.calls.length });
+    setTimeout(() => call.fail(), 10_000);
+  });
+  errorsOf(b);
+  const got = collect(b, '/a', 0);
+  b.client.start();
+  while (got.length === 0) await b.pass(1_000);
+  await b.pass(600_000);
+  assert.ok(got.length >= 600 / 11 && got.length <= 600 / 10 + 2, `${got.length} streams in ten minutes`);
+  assert.equal(got.length, b.calls.length - 8);
+});
+
 test('429 is obeyed, and neither a subscription nor the page comes before its time', async (t) => {
   t.mock.method(Math, 'random', () => 0);
   const b = bench(t, {}, (call) => call.refuse(429, { 'Retry-After': '40' }));

@@ -62,6 +62,14 @@ test('the schedule forgets failures after a good answer, and after a connection 
   assert.equal(schedule('failed', 'hold', 20_000), 500);
 });
 
+test('the schedule forgets failures after a second of an answer that began well, and not after less', () => {
+  const schedule = createSchedule(timing, () => 0.5);
+  for (let failure = 0; failure < 5; failure++) schedule('failed', 'hold', 5);
+  assert.equal(schedule('failed', 'hold', 999, 0, true), 16_000);
+  assert.equal(schedule('failed', 'hold', 14_999, 0, false), 32_000);
+  assert.equal(schedule('failed', 'hold', 1_000, 0, true), 500);
+});
+
 test('the schedule never comes back before the server wants it, and an hour later at most', () => {
   assert.equal(delay('failed', 'hold', 5, 0, 30_000), 30_000);
   assert.equal(delay('failed', 'hold', 5, 0.5, 30_000), 31_500);
