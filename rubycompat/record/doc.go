@@ -7,8 +7,8 @@
 // recording, has Ruby produce the rest, and compares. The recordings themselves are
 // never written.
 //
-// Recorded are message.json, redis.json and postgres.json, whose statements a proxy in
-// front of the server notes; what is taken as equal is listed at normal, in normal.go.
-// cache.json, http.json and http_client.json, which take a server of Rack, cannot be
-// recorded here yet; package rubycompat replays all of them.
+// Recorded are message.json, redis.json, postgres.json, whose statements a proxy in front
+// of the server notes, and http.json, with Puma; what is taken as equal is listed at
+// normal, in normal.go. cache.json and http_client.json cannot be recorded here yet;
+// package rubycompat replays all of them.
 package record

@@ -105,21 +105,19 @@ func Differences(recorded, now Case) []string {
 }
 
 // Effects returns a recorded case without the commands and statements by which its effects
-// came about, and without the words of errors of Ruby itself, for a comparison with a
-// version of the gem that has others.
+// came about, without the spelling and order of headers, and without the words of errors
+// of Ruby itself, for a comparison with a version of the gem that has others.
 func Effects(recorded Case) Case {
 	whole, ok := parse(recorded).(object)
 	if !ok {
 		return recorded
 	}
-	steps, _ := whole["steps"].([]any)
-	for _, step := range steps {
-		if o, ok := step.(object); ok {
-			delete(o, "commands")
-			delete(o, "statements")
-			if failed, ok := o["error"].(object); ok {
-				o["error"] = normalObject(failed)
-			}
+	for _, part := range parts(whole) {
+		delete(part, "commands")
+		delete(part, "statements")
+		delete(part, "header_lines")
+		if failed, ok := part["error"].(object); ok {
+			part["error"] = normalObject(failed)
 		}
 	}
 	effects, err := json.Marshal(whole)
@@ -127,6 +125,19 @@ func Effects(recorded Case) Case {
 		return recorded
 	}
 	return effects
+}
+
+// parts are a case, its steps and its answers.
+func parts(whole object) []object {
+	all := []object{whole}
+	steps, _ := whole["steps"].([]any)
+	responses, _ := whole["responses"].(object)
+	for _, part := range slices.Concat(steps, []any{whole["response"]}, slices.Collect(maps.Values(responses))) {
+		if o, ok := part.(object); ok {
+			all = append(all, o)
+		}
+	}
+	return all
 }
 
 // parse keeps the spelling of numbers. What is not JSON is equal to nothing.

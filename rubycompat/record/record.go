@@ -23,8 +23,9 @@ type Case = json.RawMessage
 // the ones before it.
 var Recordings = map[string][]string{
 	"message.json":  {"values.rb", "message.rb"},
-	"redis.json":    {"values.rb", "story.rb", "redis.rb"},
+	"redis.json":    {"values.rb", "redis_rb.rb", "story.rb", "redis.rb"},
 	"postgres.json": {"values.rb", "story.rb", "postgres.rb"},
+	"http.json":     {"values.rb", "redis_rb.rb", "connection.rb", "http.rb"},
 }
 
 // Load reads the cases of a recording.

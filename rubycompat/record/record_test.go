@@ -144,7 +144,7 @@ func nameOf(c record.Case) string {
 func serverOf(t *testing.T, name string) []string {
 	t.Helper()
 	switch name {
-	case "redis.json":
+	case "redis.json", "http.json":
 		address := stores.Redis(t).Addr()
 		return []string{address[strings.LastIndexByte(address, ':')+1:]}
 	case "postgres.json":

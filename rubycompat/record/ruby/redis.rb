@@ -64,13 +64,9 @@ class RedisServer
     redis[:db] = settings["db"] if settings.key?("db")
     own = { backend: :redis }
     own[:backend_options] = { db: settings["backend_options_db"] } if settings.key?("backend_options_db")
-    redis[:clear_every] = settings["clear_every"] if settings.key?("clear_every") && nested? == false
-    own[:clear_every] = settings["clear_every"] if settings.key?("clear_every") && nested?
-    nested? ? own.merge(redis_config: redis) : own.merge(redis)
-  end
-
-  def nested?
-    Gem::Version.new(MessageBus::VERSION) >= Gem::Version.new("4.4.0")
+    redis[:clear_every] = settings["clear_every"] if settings.key?("clear_every") && nested_redis_config? == false
+    own[:clear_every] = settings["clear_every"] if settings.key?("clear_every") && nested_redis_config?
+    nested_redis_config? ? own.merge(redis_config: redis) : own.merge(redis)
   end
 
   def clear
@@ -172,10 +168,6 @@ class RedisServer
 end
 
 require "message_bus/backends/redis"
-
-# The gem names this error since 4.4, and redis-rb 4 lacks it: there it is a CommandError,
-# which the gem knows by its text.
-Redis.const_set(:ReadOnlyError, Class.new(Redis::CommandError)) unless Redis.const_defined?(:ReadOnlyError)
 
 server = RedisServer.new(Integer(ARGV.fetch(0)))
 backend = MessageBus::BACKENDS.fetch(:redis)

@@ -74,17 +74,32 @@ module Values
 end
 
 # Each line of the input is a case of the recording; each line of the output is it again,
-# as this gem makes it. A case that cannot be played is a line with "failed".
-def record_cases
+# as this gem makes it, in the same order. A case that cannot be played is a line with
+# "failed". So many are played at once.
+def record_cases(at_once: 1, &play)
   $stdout.sync = true
-  $stdin.each_line do |line|
-    given = JSON.parse(line, max_nesting: false)
-    begin
-      puts JSON.generate(yield(given), max_nesting: false)
-    rescue StandardError => e
-      puts JSON.generate("name" => given["name"], "failed" => "#{e.class}: #{e.message} #{e.backtrace.first(3)}")
+  waiting = $stdin.each_line.map.with_index { |line, i| [i, JSON.parse(line, max_nesting: false)] }
+  done = Array.new(waiting.length)
+  written = 0
+  lock = Mutex.new
+  players = Array.new(at_once) do
+    Thread.new do
+      while (i, given = lock.synchronize { waiting.shift })
+        line = JSON.generate(recorded(given, &play), max_nesting: false)
+        lock.synchronize do
+          done[i] = line
+          written = done[written..].take_while(&:itself).each { |l| puts l }.length + written
+        end
+      end
     end
   end
+  players.each(&:join)
+end
+
+def recorded(given)
+  yield(given)
+rescue StandardError => e
+  { "name" => given["name"], "failed" => "#{e.class}: #{e.message} #{e.backtrace.first(3)}" }
 end
 
 $LOAD_PATH.unshift(ENV["MESSAGE_BUS_LIB"]) if ENV["MESSAGE_BUS_LIB"]
