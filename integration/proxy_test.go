@@ -30,7 +30,8 @@ import (
 func TestProxy_MessagesAreReadOneByOne(t *testing.T) {
 	t.Parallel()
 	for name, start := range map[string]func(tb testing.TB, target string) *proxy.Proxy{
-		"nginx": proxy.Nginx, "HAProxy": proxy.HAProxy, "Caddy": proxy.Caddy,
+		"nginx":   func(tb testing.TB, target string) *proxy.Proxy { return proxy.Nginx(tb, target) },
+		"HAProxy": proxy.HAProxy, "Caddy": proxy.Caddy,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
