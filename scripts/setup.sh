@@ -201,6 +201,7 @@ for subset in "$@"; do
 		need_tool curl "the README's commands are run as printed"
 		need_tool python3 "the application of the first page is written in it"
 		need_tool shellcheck "checks the shell scripts"
+		have promtool || missing "promtool" "checks the rules for alerts and the metrics" prometheus
 		lint=yes newest_postgres=yes
 		;;
 	servers) need_servers ;;
