@@ -20,6 +20,7 @@ var changes = map[string]struct{ file, text, instead, shows, other string }{
 	"redis.json":    {"backends/redis.rb", `highest_id = 0 if`, `highest_id = 1 if`, "listen-ahead", "listen-replay"},
 	"postgres.json": {"backends/postgres.rb", `highest_id = 0`, `highest_id = 1`, "listen-ahead", "listen-replay"},
 	"http.json":     {"rack/middleware.rb", `["not found"]`, `["nothing"]`, "method-options-no-client", "id-zero-poll"},
+	"cache.json":    {"distributed_cache.rb", `user_ids: [-1]`, `user_ids: [-2]`, "set-string", "value-nil"},
 }
 
 // TestGolden_ShowsAChange changes one line of the gem, in a copy of it, and finds the case

@@ -7,8 +7,7 @@
 // recording, has Ruby produce the rest, and compares. The recordings themselves are
 // never written.
 //
-// Recorded are message.json, redis.json, postgres.json, whose statements a proxy in front
-// of the server notes, and http.json, with Puma; what is taken as equal is listed at
-// normal, in normal.go. cache.json and http_client.json cannot be recorded here yet;
-// package rubycompat replays all of them.
+// What is recorded of Postgres are the statements that pass a proxy in front of the
+// server; the server over HTTP is Puma. What is taken as equal is listed at normal, in
+// normal.go. http_client.json cannot be recorded here yet; package rubycompat replays it.
 package record

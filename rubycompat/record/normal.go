@@ -59,14 +59,22 @@ func normalObject(v object) object {
 	if ttl, ok := o["ttl"]; ok {
 		o["ttl"] = roughly(fmt.Sprint(ttl))
 	}
+	if _, ok := o["error"].(string); ok && o["level"] != nil {
+		o["error"] = rubysWords
+	}
+	if failed, ok := o["ruby_error"].(object); ok {
+		failed["message"] = rubysWords
+	}
 	switch class, _ := o["class"].(string); {
 	case rubysOwn(class):
-		o["message"] = "words of Ruby's own"
+		o["message"] = rubysWords
 	case strings.HasPrefix(class, "Redis::"):
 		o["class"] = "Redis::CommandError"
 	}
 	return o
 }
+
+const rubysWords = "words of Ruby's own"
 
 var (
 	address   = regexp.MustCompile(` \((<server>|redis://[^)]*)\)`)

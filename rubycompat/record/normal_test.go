@@ -24,6 +24,9 @@ func TestDifferences(t *testing.T) {
 		{"not JSON", `{"a":1}`, `{"a"`, 1},
 
 		{"words of Ruby", `{"error":{"class":"JSON::ParserError","message":"225: unexpected"}}`, `{"error":{"class":"JSON::ParserError","message":"unexpected"}}`, 0},
+		{"words of Ruby in a log", `{"log":[{"level":"WARN","message":"m","error":"225: x"}]}`, `{"log":[{"level":"WARN","message":"m","error":"x"}]}`, 0},
+		{"nothing in a log", `{"log":[{"level":"WARN","message":"m","error":"225: x"}]}`, `{"log":[]}`, 1},
+		{"words of Ruby on bytes", `{"ruby_error":{"class":"ArgumentError","message":"x"}}`, `{"ruby_error":{"class":"ArgumentError","message":"y"}}`, 0},
 		{"another error", `{"error":{"class":"JSON::ParserError","message":"x"}}`, `{"error":{"class":"IOError","message":"x"}}`, 2},
 		{"words of the gem", `{"error":{"class":"ArgumentError","message":"/a"}}`, `{"error":{"class":"ArgumentError","message":"/b"}}`, 1},
 		{"an address", `{"m":"READONLY. (<server>)"}`, `{"m":"READONLY."}`, 0},

@@ -26,6 +26,7 @@ var Recordings = map[string][]string{
 	"redis.json":    {"values.rb", "redis_rb.rb", "story.rb", "redis.rb"},
 	"postgres.json": {"values.rb", "story.rb", "postgres.rb"},
 	"http.json":     {"values.rb", "redis_rb.rb", "connection.rb", "http.rb"},
+	"cache.json":    {"values.rb", "redis_rb.rb", "describe.rb", "cache.rb"},
 }
 
 // Load reads the cases of a recording.

@@ -96,23 +96,23 @@ func again(t *testing.T, name string, env ...string) (recorded, now []record.Cas
 	server := serverOf(t, name)
 	now = made(t, name, recorded, env, server)
 	// While a server refuses writes, a thread of the gem closes the connection that others
-	// publish with (is_readonly?), which raises now and then. What differs always is the gem.
-	var doubtful []int
-	for i := range recorded {
-		if len(record.Differences(record.Effects(recorded[i]), now[i])) > 0 {
-			doubtful = append(doubtful, i)
+	// publish with (is_readonly?), which raises now and then; and a machine that is busy may
+	// be late for an interval. What differs always is the gem.
+	for range 3 {
+		var doubtful []int
+		var cases []record.Case
+		for i := range recorded {
+			if len(record.Differences(record.Effects(recorded[i]), now[i])) > 0 {
+				doubtful, cases = append(doubtful, i), append(cases, recorded[i])
+			}
 		}
-	}
-	if len(doubtful) == 0 {
-		return recorded, now
-	}
-	var cases []record.Case
-	for _, i := range doubtful {
-		cases = append(cases, recorded[i])
-	}
-	for k, c := range made(t, name, cases, env, server) {
-		if i := doubtful[k]; len(record.Differences(record.Effects(recorded[i]), c)) == 0 {
-			now[i] = c
+		if len(doubtful) == 0 {
+			break
+		}
+		for k, c := range made(t, name, cases, env, server) {
+			if i := doubtful[k]; len(record.Differences(record.Effects(recorded[i]), c)) == 0 {
+				now[i] = c
+			}
 		}
 	}
 	return recorded, now
@@ -144,7 +144,7 @@ func nameOf(c record.Case) string {
 func serverOf(t *testing.T, name string) []string {
 	t.Helper()
 	switch name {
-	case "redis.json", "http.json":
+	case "redis.json", "http.json", "cache.json":
 		address := stores.Redis(t).Addr()
 		return []string{address[strings.LastIndexByte(address, ':')+1:]}
 	case "postgres.json":
