@@ -217,12 +217,13 @@ func (p *mailer) judge(received []receipt, spans []span) {
 			ruby++
 		}
 	}
+	control := ruby == len(spans) // nobody else can have done it, between requests either
 	for _, m := range p.sent {
 		if m.id < highest && times[m.id] == 0 {
 			odd["missing"][m.id] = true
 		}
 		for what := range odd {
-			if odd[what][m.id] && !servedByRuby(m, spans) {
+			if odd[what][m.id] && !control && !servedByRuby(m, spans) {
 				p.t.Errorf("message %d is %s, and was published at %v, while Ruby did not serve", m.id, what, m.began)
 			}
 		}
