@@ -34,6 +34,7 @@ type core struct {
 	reads   gatherer
 
 	published atomic.Uint64 // numbers the publishes
+	tried     chan struct{} // closed when the feed was opened, or could not be, for the first time
 
 	ctx    context.Context //nolint:containedctx // the background loops' own: it ends with Close
 	cancel context.CancelFunc
@@ -94,7 +95,7 @@ func New(backend driver.Backend, opts *Options) (*Bus, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &core{backend: backend, traits: backend.Traits(), options: resolved, hub: newHub()}
+	c := &core{backend: backend, traits: backend.Traits(), options: resolved, hub: newHub(), tried: make(chan struct{})}
 	c.waiting.limits = resolved.ReadOnlyQueue
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return &Bus{core: c}, nil

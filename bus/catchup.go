@@ -30,9 +30,12 @@ func (src source) judge(p Position, page driver.Page, state driver.State) judgem
 	if p.kind != after {
 		return judgement{}
 	}
-	now, known := markOf(state), p.mark.epoch() != ""
+	now, known := markOf(state), p.mark.isKnown()
 	last := p.compare(page.Anchor)
 	switch {
+	case known && p.mark.epoch() == "" && now.epoch() != "" && last == same:
+		// It was given its epoch meanwhile, and has what was seen last, or again the like.
+		return judgement{reason: GapPossible, seen: p.anchor.GlobalID}
 	case known && p.mark.epoch() != now.epoch():
 		return judgement{reason: GapReset, restart: true}
 	case known && p.mark.timeline() != now.timeline() && (last == same || p.id == 0):
@@ -47,9 +50,8 @@ func (src source) judge(p Position, page driver.Page, state driver.State) judgem
 		return judgement{reason: GapReset, restart: true, seen: p.seen}
 	case page.Loss == driver.LossCertain:
 		return judgement{reason: GapTrimmed, seen: p.seen}
-	case page.Loss == driver.LossPossible && (p.id > 0 || known || p.found):
-		// A new reader from 0 asked for what there is; not so one that found nothing
-		// at 0, in a store that had no epoch yet.
+	case page.Loss == driver.LossPossible && (p.id > 0 || known):
+		// A new reader from 0 asked for what there is.
 		return judgement{reason: GapPossible, seen: p.seen}
 	}
 	return judgement{seen: p.seen}
@@ -148,7 +150,7 @@ func (src source) above(from Position, found judgement, page driver.Page) int64 
 // end is the position after a page. It does not pass what is still on its way
 // into the store, and does not fall behind from where all after it was trimmed.
 func (src source) end(from Position, found judgement, page driver.Page, state driver.State) Position {
-	p := Position{id: page.LastID, seen: state.Settled, mark: markOf(state), found: true}
+	p := Position{id: page.LastID, seen: state.Settled, mark: markOf(state)}
 	if src.everything || src.core.traits.SharedIDs {
 		p.id = state.Settled
 	}
@@ -198,9 +200,10 @@ func (src source) gap(after int64, reason GapReason, messages []driver.Message, 
 
 // repair brings every subscription forward to where the store stands: all
 // channels in one round trip. The listener's goroutine calls it with the feed
-// live, so that what is published meanwhile comes by the feed. It returns the
-// state of the store at the moment of the read.
-func (c *core) repair(ctx context.Context) (driver.State, error) {
+// live, so that what is published meanwhile comes by the feed, which brings all
+// that is above the global id since. It returns the state of the store at the
+// moment of the read.
+func (c *core) repair(ctx context.Context, since int64) (driver.State, error) {
 	c.hub.interrupted()
 	channels := c.hub.current()
 	ranges := make([]driver.Range, len(channels))
@@ -216,17 +219,19 @@ func (c *core) repair(ctx context.Context) (driver.State, error) {
 	missed := 0
 	for i, l := range channels {
 		for _, s := range l.subscriptions {
-			s.takeOver(snapshot.Pages[i], snapshot.State)
+			s.takeOver(snapshot.Pages[i], snapshot.State, since)
 		}
 		missed += len(snapshot.Pages[i].Messages)
 	}
+	c.hub.interruptAll(snapshot.State, since)
 	c.traceRepair(len(channels), missed)
 	return snapshot.State, nil
 }
 
 // takeOver hands s what it lacks of a page that begins at or before its tail.
-// Where that is not enough s reads the backlog by itself.
-func (s *Subscription) takeOver(page driver.Page, state driver.State) {
+// Where that is not enough s reads the backlog by itself. One that has seen what there
+// was before the feed lacks nothing: what is trimmed already comes by the feed.
+func (s *Subscription) takeOver(page driver.Page, state driver.State, since int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended || s.behind || s.reading {
@@ -235,7 +240,13 @@ func (s *Subscription) takeOver(page driver.Page, state driver.State) {
 	full := len(page.Messages) >= maxPage
 	page = s.tail.within(page)
 	found := s.judge(s.tail, page, state)
-	if found.restart || full {
+	switch {
+	case found.restart:
+		s.fallBehind()
+		return
+	case s.hasSeen(state, since):
+		return
+	case full:
 		s.fallBehind()
 		return
 	}
@@ -277,9 +288,6 @@ type listening struct {
 func (h *hub) current() []listening {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	for _, s := range h.all {
-		s.interrupt()
-	}
 	all := make([]listening, 0, len(h.channels))
 	for _, a := range h.channels {
 		if l := a.current(); len(l.subscriptions) > 0 {
@@ -314,11 +322,26 @@ func (s *Subscription) upToDate() (Position, bool) {
 	return s.tail, !s.ended && !s.behind && !s.reading
 }
 
-// interrupt makes s read the backlog.
-func (s *Subscription) interrupt() {
+// interruptAll makes those who subscribed to everything read the backlog, where they
+// may lack something of a store in that state.
+func (h *hub) interruptAll(state driver.State, since int64) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	for _, s := range h.all {
+		s.interrupt(state, since)
+	}
+}
+
+func (s *Subscription) interrupt(state driver.State, since int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.ended && !s.behind {
+	if !s.ended && !s.behind && (s.reading || !s.hasSeen(state, since)) {
 		s.fallBehind()
 	}
+}
+
+// hasSeen reports whether s, which is up to date with the feed before, has all with
+// global ids up to since of a store in that state. s.mu must be held.
+func (s *Subscription) hasSeen(state driver.State, since int64) bool {
+	return s.tail.mark == markOf(state) && since <= s.tail.seen && s.tail.seen <= state.GlobalID
 }

@@ -205,6 +205,8 @@ func step(t *testing.T, random *rand.Rand, h *history, faults *membus.Faults, b 
 	t.Helper()
 	channel := channels[random.IntN(len(channels))]
 	switch n := random.IntN(100); {
+	case n < 4: // not kept, and nothing of before either
+		_ = h.publish(t.Context(), b, channel, bus.MaxBacklogSize(0))
 	case n < 60:
 		for range 1 + random.IntN(5) {
 			_ = h.publish(t.Context(), b, channel) // refused during an outage

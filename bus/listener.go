@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -18,6 +19,7 @@ type listener struct {
 	core  *core
 	mark  storeMark // the life of the store that the feed belongs to
 	order order     // what is held back, on a store that is not always in order
+	tried func()    // tells those who wait for the first feed
 
 	mu sync.Mutex // guards below, which the watchdog reads
 	at progress
@@ -43,6 +45,8 @@ var (
 // run keeps the feed until the bus is closed.
 func (l *listener) run() {
 	ctx := l.core.ctx
+	l.tried = sync.OnceFunc(func() { close(l.core.tried) })
+	defer l.tried()
 	for tries := 0; ; tries++ {
 		began := time.Now()
 		err := l.session(ctx)
@@ -52,6 +56,7 @@ func (l *listener) run() {
 		l.setProgress(progress{})
 		l.core.health.setFeed(err)
 		l.core.traceFeedDown(err)
+		l.tried()
 		if time.Since(began) > l.core.options.LivenessBound {
 			tries = 0
 		}
@@ -82,10 +87,9 @@ func (l *listener) session(ctx context.Context) error {
 		return fmt.Errorf("ask the store: %w", err)
 	}
 	l.core.health.setStore(state, nil)
-	l.mark = markOf(state)
 	l.order = order{settle: l.core.traits.SettleHole}
 	l.setProgress(progress{floor: state.Settled})
-	stream, err := l.open(ctx)
+	stream, since, err := l.open(ctx, state)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
@@ -96,11 +100,12 @@ func (l *listener) session(ctx context.Context) error {
 	defer cancel(nil)
 	defer stream.Close()
 
-	if err := l.bringForward(ctx); err != nil {
+	if err := l.bringForward(ctx, since); err != nil {
 		return causeOf(ctx, err)
 	}
 	l.core.health.setFeed(nil)
 	l.core.traceFeedUp()
+	l.tried()
 	for {
 		m, came, err := l.next(ctx, stream)
 		switch {
@@ -123,10 +128,27 @@ func causeOf(ctx context.Context, err error) error {
 	return err
 }
 
-func (l *listener) open(ctx context.Context) (driver.Stream, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.core.options.LivenessBound)
-	defer cancel()
-	return l.core.backend.Listen(ctx)
+// open opens the feed of a store that was before as it says, and asks where the store
+// stands then: the feed brings all that comes after that. By then the store has an
+// epoch, if it can have one.
+func (l *listener) open(ctx context.Context, before driver.State) (stream driver.Stream, since int64, err error) {
+	err = within(ctx, l.core.options.LivenessBound, func(ctx context.Context) (err error) {
+		stream, err = l.core.backend.Listen(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	now, err := l.state(ctx, l.core.options.LivenessBound)
+	if err == nil && before.Epoch != "" && markOf(before) != markOf(now) {
+		err = errReset
+	}
+	if err != nil {
+		_ = stream.Close() // there is no other word on it
+		return nil, 0, err
+	}
+	l.mark = markOf(now)
+	return stream, now.Settled, nil
 }
 
 func (l *listener) state(ctx context.Context, timeout time.Duration) (state driver.State, err error) {
@@ -137,11 +159,14 @@ func (l *listener) state(ctx context.Context, timeout time.Duration) (state driv
 	return state, err
 }
 
-// bringForward repairs every subscription and notes where the store stood. A
-// feed from before a reset is of no use any more: it may still hold messages
-// of the old store.
-func (l *listener) bringForward(ctx context.Context) error {
-	state, err := l.core.repair(ctx)
+// nowhere is since of a feed that has lacked something.
+const nowhere = math.MaxInt64
+
+// bringForward repairs every subscription and notes where the store stood. What
+// comes after since is the feed's to bring. A feed from before a reset is of no use
+// any more: it may still hold messages of the old store.
+func (l *listener) bringForward(ctx context.Context, since int64) error {
+	state, err := l.core.repair(ctx, since)
 	if err != nil {
 		return fmt.Errorf("catch up: %w", err)
 	}
@@ -149,7 +174,7 @@ func (l *listener) bringForward(ctx context.Context) error {
 	if markOf(state) != l.mark || state.GlobalID < floor {
 		return errReset
 	}
-	l.setProgress(progress{live: true, floor: floor, repaired: state.Settled, seen: state.Settled})
+	l.setProgress(progress{live: true, floor: floor, repaired: state.Settled, seen: min(since, state.Settled)})
 	return nil
 }
 
@@ -161,13 +186,13 @@ func (l *listener) take(ctx context.Context, m driver.Message) error {
 		// Something was announced, by a peer whose connection was cut while it
 		// published: only the store knows what.
 		l.core.traceUndecodable(&DecodeError{Channel: m.Channel, Err: fmt.Errorf("announcement %s: %w", shorten(m.Data), errNoIDs)})
-		return l.bringForward(ctx)
+		return l.bringForward(ctx, nowhere)
 	case !l.core.traits.DenseGlobalIDs:
 		return l.arrange(ctx, m)
 	case m.GlobalID <= at.floor:
 		return fmt.Errorf("%w from %d to %d", errWentBack, at.floor, m.GlobalID)
 	case m.GlobalID > at.seen+1:
-		if err := l.bringForward(ctx); err != nil {
+		if err := l.bringForward(ctx, nowhere); err != nil {
 			return err
 		}
 	}

@@ -17,8 +17,7 @@ type Position struct {
 	seen   int64           // global id up to which the channel was seen; 0: not known
 	anchor driver.Position // the last message that was seen; zero: not known
 	sum    uint32          // of that message; 0: not known
-	mark   storeMark
-	found  bool // a read ended here, so that all before it was handed out or told
+	mark   storeMark       // of the store that it was read from; empty: not known
 }
 
 type positionKind uint8
@@ -36,8 +35,10 @@ type storeMark struct{ text unique.Handle[string] }
 
 const markSeparator = "~"
 
+// markOf returns the mark of a store, which is not empty where the store has no epoch
+// either: when it is given one it may have been wiped since.
 func markOf(s driver.State) storeMark {
-	if s.Timeline == "" {
+	if s.Timeline == "" && s.Epoch != "" {
 		return parseMark(s.Epoch)
 	}
 	return parseMark(s.Epoch + markSeparator + s.Timeline)
@@ -50,9 +51,12 @@ func parseMark(text string) storeMark {
 	return storeMark{unique.Make(text)}
 }
 
+// isKnown reports whether there is a mark.
+func (m storeMark) isKnown() bool { return m != (storeMark{}) }
+
 // String returns the text; empty: there is no mark.
 func (m storeMark) String() string {
-	if m == (storeMark{}) {
+	if !m.isKnown() {
 		return ""
 	}
 	return m.text.Value()

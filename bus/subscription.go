@@ -3,7 +3,6 @@ package bus
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"sync"
 )
@@ -34,53 +33,6 @@ type Subscription struct {
 	page    []*item  // read from the backlog; handed out before queue
 	recent  recentIDs
 	readTo  int64 // global id up to which page goes
-}
-
-// Subscribe subscribes to channel, and asks the store once where the channel
-// stands: it fails when the store does not answer. Nothing that is published
-// after Subscribe returned is missed in silence. ctx bounds this call only: the
-// subscription lasts until Close.
-//
-// On a bus without a site only messages without a site are heard.
-func (b *Bus) Subscribe(ctx context.Context, channel string, from Position) (*Subscription, error) {
-	src, err := b.source(channel)
-	if err != nil {
-		return nil, fmt.Errorf("bus: subscribe %q: %w", channel, err)
-	}
-	return subscribe(ctx, src, from)
-}
-
-// SubscribeAll subscribes to every message of the store, of every channel and
-// site. Its positions and gaps are in global ids. It fails as Subscribe does.
-func (b *Bus) SubscribeAll(ctx context.Context, from GlobalPosition) (*Subscription, error) {
-	p := Position{id: from.id, seen: from.id, mark: from.mark} // the ids are global ones
-	if from.latest {
-		p = Latest()
-	}
-	return subscribe(ctx, source{core: b.core, everything: true}, p)
-}
-
-// subscribe registers first and only then asks where the store stands, so that
-// nothing falls between the two.
-func subscribe(ctx context.Context, src source, from Position) (*Subscription, error) {
-	s := &Subscription{
-		source: src, pos: from, behind: true,
-		wake: make(chan struct{}, 1), done: make(chan struct{}),
-	}
-	err := src.core.listen()
-	if err == nil && !src.core.hub.add(s) {
-		err = ErrClosed
-	}
-	if err != nil {
-		return nil, fmt.Errorf("bus: subscribe %q: %w", src.channel, err)
-	}
-	// At once, whatever the position, so that it is known which life of the
-	// store it belongs to.
-	if err := s.catchUp(ctx); err != nil {
-		_ = s.Close() // never fails
-		return nil, fmt.Errorf("bus: subscribe %q: %w", src.channel, err)
-	}
-	return s, nil
 }
 
 // Next waits for the next message. A *GapError says that something may be
@@ -151,30 +103,6 @@ func goesOn(err error) bool {
 	_, gap := errors.AsType[*GapError](err)
 	_, undecodable := errors.AsType[*DecodeError](err)
 	return gap || undecodable
-}
-
-// SubscribeFunc subscribes like Subscribe and calls fn for each message, in
-// order, from one goroutine. fn gets a *GapError or *DecodeError with an empty
-// message, after which it goes on, and ErrClosed as the last call. A panic of
-// fn is logged and contained; the next message follows. fn may close the
-// subscription, but not the bus.
-func (b *Bus) SubscribeFunc(ctx context.Context, channel string, from Position, fn func(Message, error)) (*Subscription, error) {
-	s, err := b.Subscribe(ctx, channel, from)
-	if err != nil {
-		return nil, err
-	}
-	started := b.start(func() {
-		for more := true; more; {
-			m, err := s.Next(context.Background())
-			more = err == nil || goesOn(err)
-			b.guard("a subscriber's callback", func() { fn(m, err) })
-		}
-	})
-	if !started {
-		_ = s.Close() // never fails
-		return nil, fmt.Errorf("bus: subscribe %q: %w", channel, ErrClosed)
-	}
-	return s, nil
 }
 
 // Position returns the position after what Next returned last, from which a

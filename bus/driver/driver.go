@@ -39,7 +39,8 @@ type Backend interface {
 	State(ctx context.Context) (State, error)
 
 	// Listen returns once the feed is live: whatever is published after it
-	// returned, by any peer, is seen by Stream.Next.
+	// returned, by any peer, is seen by Stream.Next. By then the store has an
+	// epoch, unless this peer may not give it one.
 	Listen(ctx context.Context) (Stream, error)
 
 	// Traits returns what is special about this kind of store. It does not change.
@@ -132,7 +133,7 @@ const (
 type State struct {
 	GlobalID int64  // the last global id given; 0: none yet
 	Settled  int64  // no message with an id up to it is still on its way into the store; at most GlobalID
-	Epoch    string // changes when the store was reset and its ids began again; opaque
+	Epoch    string // changes when the store was reset and its ids began again; opaque; empty: it has none yet
 	Timeline string // changes when a replica took over, which may have lost messages; opaque, empty where there is no such thing
 	ReadOnly bool   // refuses writes at the moment
 	Warning  string // what its operator should look at; empty: nothing. The same text for as long as it is the same trouble. Of Backend.State alone
