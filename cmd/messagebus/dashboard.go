@@ -36,14 +36,11 @@ func (s *serveCommand) mostHeld() int {
 }
 
 func builtFrom() dashboard.Version {
-	v := dashboard.Version{MessageBus: "(devel)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	info, found := debug.ReadBuildInfo()
 	if !found {
-		return v
+		info = &debug.BuildInfo{}
 	}
-	if info.Main.Version != "" {
-		v.MessageBus = info.Main.Version
-	}
+	v := dashboard.Version{MessageBus: versionOf(info), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	for _, setting := range info.Settings {
 		if setting.Key == "vcs.revision" {
 			v.Commit = setting.Value

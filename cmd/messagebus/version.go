@@ -1,12 +1,20 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
 )
+
+// release is the version of a release, which its build sets. The go command has one only where
+// it has the module from a proxy, as in go install.
+var release string
+
+// versionOf is how this program calls its version.
+func versionOf(info *debug.BuildInfo) string { return cmp.Or(release, info.Main.Version, "(devel)") }
 
 func newVersion() *cobra.Command {
 	return &cobra.Command{
@@ -29,11 +37,7 @@ func newVersion() *cobra.Command {
 
 // versionText is the version, the commit if the build knew it, and the Go.
 func versionText(info *debug.BuildInfo) string {
-	version := info.Main.Version
-	if version == "" {
-		version = "(devel)"
-	}
-	text := "messagebus " + version
+	text := "messagebus " + versionOf(info)
 	settings := make(map[string]string, len(info.Settings))
 	for _, s := range info.Settings {
 		settings[s.Key] = s.Value
