@@ -16,11 +16,12 @@ import (
 // changes are what another version of the gem might do, by recording: in a file, one text
 // in place of another. The case named shows it, and the other one does not.
 var changes = map[string]struct{ file, text, instead, shows, other string }{
-	"message.json":  {"message.rb", `(s2 - s1 - 1)`, `(s2 - s1 - 2)`, "encode-plain", "data-nil"},
-	"redis.json":    {"backends/redis.rb", `highest_id = 0 if`, `highest_id = 1 if`, "listen-ahead", "listen-replay"},
-	"postgres.json": {"backends/postgres.rb", `highest_id = 0`, `highest_id = 1`, "listen-ahead", "listen-replay"},
-	"http.json":     {"rack/middleware.rb", `["not found"]`, `["nothing"]`, "method-options-no-client", "id-zero-poll"},
-	"cache.json":    {"distributed_cache.rb", `user_ids: [-1]`, `user_ids: [-2]`, "set-string", "value-nil"},
+	"message.json":     {"message.rb", `(s2 - s1 - 1)`, `(s2 - s1 - 2)`, "encode-plain", "data-nil"},
+	"redis.json":       {"backends/redis.rb", `highest_id = 0 if`, `highest_id = 1 if`, "listen-ahead", "listen-replay"},
+	"postgres.json":    {"backends/postgres.rb", `highest_id = 0`, `highest_id = 1`, "listen-ahead", "listen-replay"},
+	"http.json":        {"rack/middleware.rb", `["not found"]`, `["nothing"]`, "method-options-no-client", "id-zero-poll"},
+	"http_client.json": {"http_client.rb", `2**failed_count`, `3**failed_count`, "connection-closed", "request-first"},
+	"cache.json":       {"distributed_cache.rb", `user_ids: [-1]`, `user_ids: [-2]`, "set-string", "value-nil"},
 }
 
 // TestGolden_ShowsAChange changes one line of the gem, in a copy of it, and finds the case

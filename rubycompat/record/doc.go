@@ -9,5 +9,5 @@
 //
 // What is recorded of Postgres are the statements that pass a proxy in front of the
 // server; the server over HTTP is Puma. What is taken as equal is listed at normal, in
-// normal.go. http_client.json cannot be recorded here yet; package rubycompat replays it.
+// normal.go.
 package record

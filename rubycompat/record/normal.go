@@ -56,6 +56,13 @@ func normalObject(v object) object {
 	for name, value := range v {
 		o[name] = normal(value)
 	}
+	if warnings, ok := o["warnings"].([]any); ok {
+		for i, warning := range warnings {
+			if class, _, _ := strings.Cut(fmt.Sprint(warning), " "); rubysOwn(class) {
+				warnings[i] = class
+			}
+		}
+	}
 	if ttl, ok := o["ttl"]; ok {
 		o["ttl"] = roughly(fmt.Sprint(ttl))
 	}

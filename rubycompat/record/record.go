@@ -19,14 +19,14 @@ var programs embed.FS
 // A Case is one case of a recording: an object of JSON, as it is spelled there.
 type Case = json.RawMessage
 
-// Recordings are those that can be made again, with the programs that do it, each behind
-// the ones before it.
+// Recordings are made again by these programs, each behind the ones before it.
 var Recordings = map[string][]string{
-	"message.json":  {"values.rb", "message.rb"},
-	"redis.json":    {"values.rb", "redis_rb.rb", "story.rb", "redis.rb"},
-	"postgres.json": {"values.rb", "story.rb", "postgres.rb"},
-	"http.json":     {"values.rb", "redis_rb.rb", "connection.rb", "http.rb"},
-	"cache.json":    {"values.rb", "redis_rb.rb", "describe.rb", "cache.rb"},
+	"message.json":     {"values.rb", "message.rb"},
+	"redis.json":       {"values.rb", "redis_rb.rb", "story.rb", "redis.rb"},
+	"postgres.json":    {"values.rb", "story.rb", "postgres.rb"},
+	"http.json":        {"values.rb", "redis_rb.rb", "connection.rb", "http.rb"},
+	"cache.json":       {"values.rb", "redis_rb.rb", "describe.rb", "cache.rb"},
+	"http_client.json": {"values.rb", "http_client.rb"},
 }
 
 // Load reads the cases of a recording.

@@ -74,8 +74,9 @@ module Values
 end
 
 # Each line of the input is a case of the recording; each line of the output is it again,
-# as this gem makes it, in the same order. A case that cannot be played is a line with
-# "failed". So many are played at once.
+# as this gem makes it, in the same order. A case for which the gem lacks a method is a
+# line with "lacks", and one that cannot be played is one with "failed". So many are
+# played at once.
 def record_cases(at_once: 1, &play)
   $stdout.sync = true
   waiting = $stdin.each_line.map.with_index { |line, i| [i, JSON.parse(line, max_nesting: false)] }
@@ -98,6 +99,8 @@ end
 
 def recorded(given)
   yield(given)
+rescue NoMethodError => e
+  given.slice("name", "what").merge("lacks" => e.name.to_s)
 rescue StandardError => e
   { "name" => given["name"], "failed" => "#{e.class}: #{e.message} #{e.backtrace.first(3)}" }
 end
