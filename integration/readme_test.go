@@ -25,7 +25,13 @@ type block struct {
 
 func readReadme(t *testing.T) (lines []string, blocks []block) {
 	t.Helper()
-	content, err := os.ReadFile(filepath.Join(command.Root(t), "README.md"))
+	return readBlocks(t, "README.md")
+}
+
+// readBlocks reads a page of the checkout.
+func readBlocks(t *testing.T, page string) (lines []string, blocks []block) {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(command.Root(t), page))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +52,7 @@ func readReadme(t *testing.T) (lines []string, blocks []block) {
 		}
 	}
 	if inside {
-		t.Fatal("the README ends inside a block")
+		t.Fatalf("%s ends inside a block", page)
 	}
 	return lines, blocks
 }
