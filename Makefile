@@ -67,7 +67,7 @@ ruby: ## Let Go and Ruby processes meet, and print the matrix (MESSAGE_BUS_LIB n
 	@scripts/setup.sh ruby
 	@scripts/js.sh install integration
 	@cd rubycompat && MESSAGEBUS_TEST_SERVERS=local MESSAGEBUS_REQUIRE_RUBY=1 \
-		$(go) test -count=$(COUNT) -parallel 6 -timeout 60m -run '^TestMatrix' .
+		$(go) test -count=$(COUNT) -parallel 6 -timeout 60m -run '^TestMatrix'
 
 .PHONY: guide
 guide: ## Run the steps of docs/from-ruby.md with a Rails-shaped application (MESSAGE_BUS_LIB names the gem's lib)
