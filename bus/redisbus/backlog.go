@@ -84,9 +84,13 @@ func (a answer) page(r driver.Range, id any, state driver.State) driver.Page {
 	p := driver.Page{LastID: asInt(id)}
 	messages := decode(r.Channel, a.members.Val())
 	p.Anchor = a.anchorMessage(r.Channel)
-	if id == nil && len(messages) > 0 {
-		// The id key is gone and the backlog is not: the next message will be after it.
-		p.LastID = messages[len(messages)-1].ID
+	if id == nil {
+		// Where the id key is gone and the backlog is not, the next message will be after
+		// that.
+		p.LastID = p.Anchor.ID
+		if n := len(messages); n > 0 {
+			p.LastID = messages[n-1].ID
+		}
 	}
 	switch {
 	case r.Tail > 0:
