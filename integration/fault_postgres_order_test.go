@@ -391,8 +391,9 @@ func testHalfOpenPostgres(t *testing.T, direction faultproxy.Direction, all bool
 	}
 	f.publishAll(5)
 	f.awaitSeen()
+	downs := f.feedDowns.Load()
 	f.proxy.Swallow(direction)
-	eventually(t, faultBound+slack, "the feed to be given up", func() bool { return f.feedDowns.Load() > 0 })
+	eventually(t, faultBound+slack, "the feed to be given up", func() bool { return f.feedDowns.Load() > downs })
 	awaitHealth(t, f.reader, faultBound+slack, false)
 	f.publishAll(5)
 	if f.reader.Health().OK {

@@ -141,6 +141,38 @@ func TestFaultPostgres_PublishersThatAreTerminatedPublishOnce(t *testing.T) {
 	}
 }
 
+// Their commits wait for a standby that nobody is: what is cut off there is stored, and
+// its publisher has no answer.
+func TestFaultPostgres_PublishersThatAreTerminatedAfterTheirCommitPublishOnce(t *testing.T) {
+	t.Parallel()
+	f := newPostgresFault(t, stores.PostgresOptions{Config: []string{"synchronous_standby_names=nobody", "synchronous_commit=local"}})
+	const waits = "wait_event = 'SyncRep'"
+	waiting := func() bool { return f.ask("SELECT count(*) FROM pg_stat_activity WHERE "+waits) > 0 }
+	load := f.keepPublishing(t, f.newBus(f.url+"&synchronous_commit=on", nil), faultChannels, 8, time.Millisecond, faultPatience)
+	for range 20 {
+		eventually(t, faultPatience, "a publisher to wait for the standby", waiting)
+		cutPostgres(t, f.url, waits)
+	}
+	ended := make(chan struct{})
+	go func() { load.stop(); close(ended) }()
+	eventually(t, faultPatience, "the last publishers to be cut off", func() bool {
+		cutPostgres(t, f.url, waits)
+		select {
+		case <-ended:
+			return true
+		default:
+			return false
+		}
+	})
+	v := f.verdict()
+	f.wantNoLoss(v)
+	f.wantGaps()
+	f.wantFailures(bus.ErrUnknownOutcome)
+	if v.unknown < 20 || v.unknownSaved != v.unknown {
+		t.Errorf("%d of %d messages with an unknown outcome came, want all, and 20 or more", v.unknownSaved, v.unknown)
+	}
+}
+
 func TestFaultPostgres_PublishWhoseAnswerIsLostIsNotRepeated(t *testing.T) {
 	t.Parallel()
 	f := newPostgresFaultIn(t, stores.PostgresShared(t), nil)

@@ -36,12 +36,18 @@ func newFailoverScene(t *testing.T, publishing *redisbus.Options, dial dialer) *
 	}
 	f.master = f.group.Master()
 	f.publisher = faultBus(t, redisPeer(t, f.group.Client(t), publishing))
+	f.reader = f.peer(dial)
+	return f
+}
+
+// peer is one more peer, through the dialer, where there is one.
+func (f *failoverScene) peer(dial dialer) *bus.Bus {
+	f.Helper()
 	client := redis.NewFailoverClient(&redis.FailoverOptions{
 		MasterName: f.group.Name(), SentinelAddrs: f.group.Addrs(), Dialer: dial,
 	})
-	t.Cleanup(func() { client.Close() })
-	f.reader = faultBus(t, redisPeer(t, client, nil))
-	return f
+	f.Cleanup(func() { client.Close() })
+	return faultBus(f.T, redisPeer(f.T, client, nil))
 }
 
 type dialer = func(ctx context.Context, network, address string) (net.Conn, error)
@@ -135,14 +141,15 @@ func TestFaultRedis_FailoverLosesNothingThatWaitedForReplicas(t *testing.T) {
 	}
 }
 
-// The new master gives the ids of messages that it lost to other ones.
+// The new master gives the ids of messages that it lost to other ones, and their global
+// ids, before those who saw them are back: only what is in them tells them apart.
 func TestFaultRedis_FailoverThatLosesMessagesIsReportedToEverySubscriber(t *testing.T) {
 	t.Parallel()
 	const before, lost, after = 10, 5, 8
-	g := &gate{conns: map[net.Conn]struct{}{}}
-	f := newFailoverScene(t, nil, g.dial)
+	farGate, nearGate := newGate(), newGate()
+	f := newFailoverScene(t, nil, farGate.dial)
 	away := record(t, f.reader, "/a") // sees none of the messages that will be lost
-	near := faultBus(t, redisPeer(t, f.group.Client(t), nil))
+	near := f.peer(nearGate.dial)
 	there := record(t, near, "/b|c") // sees them all
 	f.recorders = []*recorder{away, there}
 	awaitHealth(t, f.reader, faultPatience, true)
@@ -151,16 +158,20 @@ func TestFaultRedis_FailoverThatLosesMessagesIsReportedToEverySubscriber(t *test
 	f.awaitSeen()
 	f.awaitReplicas()
 
-	g.shut()
+	farGate.shut()
 	awaitHealth(t, f.reader, faultBound+slack, false)
 	f.partition()
 	f.publishAll(lost)
 	last := f.all("/b|c")
 	there.awaitNumber(last[len(last)-1].number)
+	nearGate.shut()
 	f.failOver()
-	f.publishSome("/a", after)
-	f.publishSome("/b|c", after)
-	g.open()
+	for range after {
+		f.publishSome("/a", 1)
+		f.publishSome("/b|c", 1)
+	}
+	farGate.open()
+	nearGate.open()
 
 	awaitHealth(t, near, faultPatience, true)
 	v := f.verdict()
@@ -185,6 +196,8 @@ type gate struct {
 	closed bool
 	conns  map[net.Conn]struct{}
 }
+
+func newGate() *gate { return &gate{conns: map[net.Conn]struct{}{}} }
 
 var errShut = errors.New("the gate is shut")
 
