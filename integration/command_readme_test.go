@@ -19,21 +19,21 @@ const commandREADME = "cmd/messagebus/README.md"
 type terminal struct {
 	t       *testing.T
 	folder  string
-	path    string // with messagebus on it
+	env     []string // with messagebus on the path
 	replace *strings.Replacer
 }
 
 func newTerminal(t *testing.T, replacements ...string) *terminal {
 	t.Helper()
 	return &terminal{
-		t, t.TempDir(), "PATH=" + filepath.Dir(command.Binary(t)) + ":" + os.Getenv("PATH"),
+		t, t.TempDir(), append(os.Environ(), "PATH="+filepath.Dir(command.Binary(t))+":"+os.Getenv("PATH")),
 		strings.NewReplacer(replacements...),
 	}
 }
 
 func (c *terminal) command(ctx context.Context, line string) *exec.Cmd {
 	sh := exec.CommandContext(ctx, "sh", "-c", "exec "+c.replace.Replace(line))
-	sh.Dir, sh.Env = c.folder, append(os.Environ(), c.path)
+	sh.Dir, sh.Env = c.folder, c.env
 	return sh
 }
 
