@@ -129,8 +129,9 @@ func causeOf(ctx context.Context, err error) error {
 }
 
 // open opens the feed of a store that was before as it says, and asks where the store
-// stands then: the feed brings all that comes after that. By then the store has an
-// epoch, if it can have one.
+// stands then: the feed brings all that is given an id after that, which is not what is
+// settled, as the last messages may be trimmed already. By then the store has an epoch,
+// if it can have one.
 func (l *listener) open(ctx context.Context, before driver.State) (stream driver.Stream, since int64, err error) {
 	err = within(ctx, l.core.options.LivenessBound, func(ctx context.Context) (err error) {
 		stream, err = l.core.backend.Listen(ctx)
@@ -148,7 +149,7 @@ func (l *listener) open(ctx context.Context, before driver.State) (stream driver
 		return nil, 0, err
 	}
 	l.mark = markOf(now)
-	return stream, now.Settled, nil
+	return stream, now.GlobalID, nil
 }
 
 func (l *listener) state(ctx context.Context, timeout time.Duration) (state driver.State, err error) {

@@ -129,3 +129,74 @@ func TestSubscribe_IsUpToDateThoughTheFeedWasInterruptedMeanwhile(t *testing.T) 
 		}
 	})
 }
+
+// A forgetfulStore keeps what was committed, and what was only begun has been trimmed at
+// once: as in Postgres, nothing but the last id given tells of it.
+type forgetfulStore struct {
+	*looseStore
+
+	cut    chan struct{}
+	closed func() // runs before the feed is opened
+}
+
+func (s *forgetfulStore) Read(ctx context.Context, ranges []driver.Range) (driver.Snapshot, error) {
+	snapshot, err := s.looseStore.Read(ctx, ranges)
+	for i, r := range ranges {
+		if page := &snapshot.Pages[i]; r.Tail == 0 && page.Anchor.ID == 0 && r.After < snapshot.State.GlobalID {
+			page.Loss = driver.LossPossible
+		}
+	}
+	return snapshot, err
+}
+
+func (s *forgetfulStore) Listen(ctx context.Context) (driver.Stream, error) {
+	s.closed()
+	stream, err := s.looseStore.Listen(ctx)
+	return forgetfulFeed{stream, s.cut}, err
+}
+
+type forgetfulFeed struct {
+	driver.Stream
+
+	cut chan struct{}
+}
+
+func (f forgetfulFeed) Next(ctx context.Context) (driver.Message, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-f.cut:
+			cancel(errCut)
+		case <-ctx.Done():
+		}
+	}()
+	m, err := f.Stream.Next(ctx)
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		err = cause
+	}
+	return m, err
+}
+
+func TestFeed_WhatIsNotKeptIsMissedAlsoAboveWhatIsSettled(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &forgetfulStore{looseStore: newLooseStore(), cut: make(chan struct{}), closed: func() {}}
+		b := bustest.On(t, store, &bus.Options{Keepalive: -1})
+		publish(t, b, "/b", 1)
+		sub := subscribe(t, b, "/a", bus.Latest())
+		store.closed = func() {
+			store.closed = func() {}
+			store.begin("/a", `"unkept"`)
+		}
+		store.cut <- struct{}{}
+		<-time.After(time.Second)
+		publish(t, b, "/a", 3)
+		if gap := nextGap(t, sub); gap.After != 1 || gap.Reason != bus.GapPossible {
+			t.Errorf("got %v, want a possible gap after 1", &gap)
+		}
+		if got := next(t, sub); got != "3" {
+			t.Errorf("got %s, want 3", got)
+		}
+	})
+}

@@ -219,11 +219,12 @@ func (j *judge) wasBefore(r *Reader, number int) bool {
 	return number >= 1 && number <= len(j.publishes) && j.publishes[number-1].Began < r.Start.Returned
 }
 
-// wasTold reports whether a sighting is of what the reader was told may be lost.
+// wasTold reports whether a sighting is of what the reader was told may be lost: of a
+// new life of the store, all that it has not read.
 func (r *Reader) wasTold(sighting int) bool {
 	id := r.id(r.Sightings[sighting].ID, r.Sightings[sighting].GlobalID)
 	return slices.ContainsFunc(r.Sightings[:sighting], func(s Sighting) bool {
-		return s.Gap != nil && s.Gap.After < id && id < s.Gap.Next
+		return s.Gap != nil && id < s.Gap.Next && (s.Gap.After < id || s.Gap.Reason == bus.GapReset)
 	})
 }
 
