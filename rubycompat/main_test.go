@@ -1,11 +1,13 @@
 package rubycompat_test
 
 import (
+	"io"
 	"os"
 	"testing"
 
 	"github.com/messagebus-go/messagebus/bus/leakcheck"
 	"github.com/messagebus-go/messagebus/integration/stores"
+	"github.com/messagebus-go/messagebus/rubycompat"
 )
 
 // TestMain reports what was replayed, and the matrix, as well.
@@ -14,11 +16,11 @@ func TestMain(m *testing.M) {
 		publisherMain(order)
 		return
 	}
-	leakcheck.Main(m, reportAll, stores.Close)
+	leakcheck.Main(m, func() error { return rubycompat.Report(reportAll) }, stores.Close)
 }
 
-func reportAll() error {
-	report(os.Stdout)
-	reportWithoutGem(os.Stdout)
-	return reportMatrix(os.Stdout)
+func reportAll(w io.Writer) error {
+	report(w)
+	reportWithoutGem(w)
+	return reportMatrix(w)
 }

@@ -16,7 +16,7 @@ import (
 
 // TestMain names what was not run for want of the gem.
 func TestMain(m *testing.M) {
-	leakcheck.Main(m, func() error { return reportNotRun(os.Stdout) }, command.Remove, stores.Close)
+	leakcheck.Main(m, func() error { return rubycompat.Report(reportNotRun) }, command.Remove, stores.Close)
 }
 
 var (

@@ -105,7 +105,8 @@ func exchanged() []seen {
 // scripts says, for each version that is tried, what the doctor makes of its traces.
 var scripts = map[string]string{
 	"2.2.4": "version 2.2 to 3.3.5.", "3.0.0": "version 2.2 to 3.3.5.", "3.3.5": "version 2.2 to 3.3.5.",
-	"3.4.0": "version 3.3.6 to 4.1.", "4.1.0": "version 3.3.6 to 4.1.", "4.3.8": "version 4.2 to 4.5.",
+	"3.4.0": "version 3.3.6 to 4.1.", "4.0.0": "version 3.3.6 to 4.1.", "4.1.0": "version 3.3.6 to 4.1.",
+	"4.2.0": "version 4.2 to 4.5.", "4.3.8": "version 4.2 to 4.5.", "4.4.1": "version 4.2 to 4.5.",
 }
 
 // TestExchange has other versions of the gem and Go publish to each other, and each see

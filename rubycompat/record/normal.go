@@ -18,12 +18,14 @@ type object = map[string]any
 // normal returns a value of a case without what differs from run to run and from machine to
 // machine, and says nothing about the gem:
 //
-//   - the words of errors of Ruby itself and of its JSON, of which the fact counts,
-//     what redis-rb 5 adds to the server's words, its address, and how Ruby inspects a
+//   - the words of errors of Ruby itself and of its JSON, of which the fact counts, also
+//     in what was logged and warned of;
+//   - what redis-rb 5 adds to the server's words, its address, and how Ruby inspects a
 //     message for the log;
 //   - errors that redis-rb 5 tells apart by their class as well;
-//   - which line of which script an error of Redis comes from;
-//   - times of the server's in its errors, process ids in keepalives, and times to live that a slow machine has shortened by
+//   - which line of which script an error of Redis comes from, and times in errors of
+//     Postgres;
+//   - process ids in keepalives, and times to live that a slow machine has shortened by
 //     up to half a minute;
 //   - commands that are repeated at once: redis-rb 5 tries again what a read-only server
 //     refused;
@@ -32,6 +34,7 @@ func normal(v any) any {
 	switch v := v.(type) {
 	case string:
 		v = script.ReplaceAllString(address.ReplaceAllString(v, ""), "in a script")
+		v = noMethod.ReplaceAllString(v, "there is no method $1")
 		v = moment.ReplaceAllString(v, "<time>")
 		v = inspected.ReplaceAllString(v, "#<a message>")
 		return keepalive.ReplaceAllString(v, "$1<pid>,")
@@ -87,6 +90,7 @@ var (
 	address   = regexp.MustCompile(` \((<server>|redis://[^)]*)\)`)
 	script    = regexp.MustCompile(`script: [0-9a-f]{40}, on @user_script:\d+`)
 	inspected = regexp.MustCompile(`#<(?:struct )?MessageBus::Message.*>`)
+	noMethod  = regexp.MustCompile("undefined method [`'](\\S+)' for (an instance of \\S+|\\S+)")
 	moment    = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?`)
 	keepalive = regexp.MustCompile(`(/__mb_keepalive__/(?:\$\$\$123\$\$\$\w+)?\|\{"data":)(\d+|<pid>),`)
 )
@@ -119,9 +123,9 @@ func Differences(recorded, now Case) []string {
 	return found
 }
 
-// Effects returns a recorded case without the commands and statements by which its effects
-// came about, without the spelling and order of headers, and without the words of errors
-// of Ruby itself, for a comparison with a version of the gem that has others.
+// Effects returns a recorded case without the commands, statements and options by which its
+// effects came about, without the spelling and order of headers, and without the words of
+// errors of Ruby itself, for a comparison with a version of the gem that has others.
 func Effects(recorded Case) Case {
 	whole, ok := parse(recorded).(object)
 	if !ok {
@@ -131,6 +135,12 @@ func Effects(recorded Case) Case {
 		delete(part, "commands")
 		delete(part, "statements")
 		delete(part, "header_lines")
+		published, _ := part["published"].([]any)
+		for _, message := range published {
+			if o, ok := message.(object); ok {
+				delete(o, "options") // of the cache's call
+			}
+		}
 		if failed, ok := part["error"].(object); ok {
 			part["error"] = normalObject(failed)
 		}

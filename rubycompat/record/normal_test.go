@@ -27,6 +27,8 @@ func TestDifferences(t *testing.T) {
 		{"words of Ruby in a log", `{"log":[{"level":"WARN","message":"m","error":"225: x"}]}`, `{"log":[{"level":"WARN","message":"m","error":"x"}]}`, 0},
 		{"nothing in a log", `{"log":[{"level":"WARN","message":"m","error":"225: x"}]}`, `{"log":[]}`, 1},
 		{"words of Ruby on bytes", `{"ruby_error":{"class":"ArgumentError","message":"x"}}`, `{"ruby_error":{"class":"ArgumentError","message":"y"}}`, 0},
+		{"words of Ruby for a method that is not there", `{"log":["WARN: undefined method ` + "`" + `+' for nil:NilClass failed"]}`, `{"log":["WARN: undefined method '+' for nil failed"]}`, 0},
+		{"another method that is not there", `{"log":["WARN: undefined method '+' for nil failed"]}`, `{"log":["WARN: undefined method '-' for nil failed"]}`, 1},
 		{"words of Ruby in a warning", `{"warnings":["JSON::ParserError 859: x"]}`, `{"warnings":["JSON::ParserError y"]}`, 0},
 		{"another warning", `{"warnings":["JSON::ParserError 859: x"]}`, `{"warnings":["EOFError x"]}`, 1},
 		{"another error", `{"error":{"class":"JSON::ParserError","message":"x"}}`, `{"error":{"class":"IOError","message":"x"}}`, 2},

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,7 +21,9 @@ import (
 	"github.com/messagebus-go/messagebus/rubycompat/record"
 )
 
-func TestMain(m *testing.M) { leakcheck.Main(m, reportNotRun, stores.Close, command.Remove) }
+func TestMain(m *testing.M) {
+	leakcheck.Main(m, func() error { return rubycompat.Report(reportNotRun) }, stores.Close, command.Remove)
+}
 
 // notRun are the tests for which there was no gem.
 var notRun struct {
@@ -27,11 +31,15 @@ var notRun struct {
 	names []string
 }
 
-func reportNotRun() error {
+func reportNotRun(w io.Writer) error {
 	notRun.mu.Lock()
 	defer notRun.mu.Unlock()
+	slices.Sort(notRun.names)
 	for _, name := range notRun.names {
-		fmt.Fprintln(os.Stdout, "not run:", name)
+		fmt.Fprintln(w, "not run:", name)
+	}
+	if len(notRun.names) > 0 {
+		fmt.Fprintln(w, len(notRun.names), "tests of recordings NOT RUN")
 	}
 	return nil
 }

@@ -28,8 +28,6 @@ end
 
 # A process with caches.
 class CacheProcess
-  SETTINGS = { "namespace" => true, "queue_in_memory" => true }.freeze
-
   attr_reader :bus, :published
 
   def initialize(port, site, settings)
@@ -38,7 +36,7 @@ class CacheProcess
     redis = { host: "127.0.0.1", port: port }
     @bus.configure({ backend: :redis, logger: @log, keepalive_interval: 0 }.merge(nested_redis_config? ? { redis_config: redis } : redis))
     @bus.site_id_lookup { site == "nil" ? nil : site } if site
-    @manager = MessageBus::DistributedCache::Manager.new(@bus, **(settings["queue_in_memory"] == false ? { publish_queue_in_memory: false } : {}))
+    @manager = manager(settings["queue_in_memory"] != false)
     @published = []
     note_published
   end
@@ -78,6 +76,14 @@ class CacheProcess
 
   def now
     Process.clock_gettime(Process::CLOCK_MONOTONIC)
+  end
+
+  def manager(queues)
+    kind = MessageBus::DistributedCache::Manager
+    return kind.new(@bus) if queues
+
+    NoParameterError.check(kind.instance_method(:initialize), :publish_queue_in_memory)
+    kind.new(@bus, publish_queue_in_memory: false)
   end
 
   def backend

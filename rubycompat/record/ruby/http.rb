@@ -154,7 +154,8 @@ class Application
     @heard = 0
     @bus.subscribe { @heard += 1 } # behind the middleware
     await { backend(@bus).subscribed }
-    @server = Puma::Server.new(->(env) { middleware.call(complete(env)) }, *(Puma::Events.strings if Puma::Events.respond_to?(:strings)), environment: "production")
+    events = Puma::Events.strings if Puma::Events.respond_to?(:strings) # until Puma 6
+    @server = Puma::Server.new(->(env) { middleware.call(complete(env)) }, events, { environment: "production" })
     @server.add_tcp_listener("127.0.0.1", 0)
     @server.run
   end

@@ -73,6 +73,20 @@ module Values
   end
 end
 
+# A named parameter of a method that an older gem has without it.
+class NoParameterError < StandardError
+  attr_reader :name
+
+  def initialize(name)
+    super("there is no parameter #{name}")
+    @name = name
+  end
+
+  def self.check(method, name)
+    raise new(name) unless method.parameters.any? { |_, known| known == name }
+  end
+end
+
 # Each line of the input is a case of the recording; each line of the output is it again,
 # as this gem makes it, in the same order. A case for which the gem lacks a method is a
 # line with "lacks", and one that cannot be played is one with "failed". So many are
@@ -99,7 +113,7 @@ end
 
 def recorded(given)
   yield(given)
-rescue NoMethodError => e
+rescue NoMethodError, NoParameterError => e
   given.slice("name", "what").merge("lacks" => e.name.to_s)
 rescue StandardError => e
   { "name" => given["name"], "failed" => "#{e.class}: #{e.message} #{e.backtrace.first(3)}" }
