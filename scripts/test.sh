@@ -147,7 +147,13 @@ step_integration() {
 	for folder in "${unreleased[@]}"; do
 		[[ ! -f $folder/package-lock.json ]] || scripts/js.sh install "$folder"
 	done
-	GOFLAGS="$GOFLAGS -count=1 -p=1" go_tests "${unreleased[@]}"
+	# go test hides what a package prints that passes, and so what was not run there.
+	local report status=0
+	report=$(mktemp)
+	GOFLAGS="$GOFLAGS -count=1 -p=1" MESSAGEBUS_TEST_REPORT=$report go_tests "${unreleased[@]}" || status=$?
+	cat "$report"
+	rm -f "$report"
+	return "$status"
 }
 
 step_newest() {
