@@ -13,6 +13,7 @@ COUNT ?= 1
 STORE ?= memory
 VERSIONS ?=
 DURATION ?= 60s
+FUZZTIME ?= 30s
 
 go := GOTOOLCHAIN=local GOFLAGS="$${GOFLAGS:+$$GOFLAGS }-buildvcs=false" go
 modules = $$(sed -e '/^\#/d' -e '/^$$/d' -e 's/ .*//' modules.txt)
@@ -56,6 +57,11 @@ faults: ## Run the tests of faults on real servers (COUNT=20 repeats them)
 soak: ## Publish and subscribe under random faults and check the history (DURATION=60s)
 	@scripts/setup.sh race servers
 	@DURATION=$(DURATION) scripts/stores.sh soak
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz test, FUZZTIME=30s each
+	@scripts/setup.sh go
+	@scripts/fuzz.sh $(FUZZTIME)
 
 .PHONY: quickstart
 quickstart: ## Run the steps of docs/getting-started.md in an empty folder, and say how long they took

@@ -4,6 +4,8 @@
 #   scripts/stores.sh conformance memory|redis|postgres [VERSION...]
 #                              the suite that every store passes; with versions of
 #                              Postgres, which are fetched, once for each
+#   scripts/stores.sh servers redis|postgres
+#                              that the tests' own servers of that kind do what tests ask
 #   scripts/stores.sh faults   every test of a fault (COUNT=20 repeats them)
 #   scripts/stores.sh soak     random faults for DURATION (default 60s)
 set -euo pipefail
@@ -38,9 +40,19 @@ conformance() { # STORE VERSION...
 	esac
 }
 
+# What is left out does not depend on the version of a server.
+servers() { # STORE
+	case $1 in
+	redis) run '^Test(Redis|Sentinel)' ./integration/stores -skip Socket ;;
+	postgres) run '^TestPostgres' ./integration/stores -skip RunsEveryVersion ;;
+	*) fail "there is no store \"$1\" with servers; there are redis and postgres" ;;
+	esac
+}
+
 case ${1:-} in
 conformance) conformance "${@:2}" ;;
+servers) servers "${2:-}" ;;
 faults) run 'Fault' ./integration -count="${COUNT:-1}" -timeout 0 ;;
 soak) MESSAGEBUS_SOAK=${DURATION:-60s} run 'FaultHistory' ./integration -timeout 0 ;;
-*) fail 'usage: scripts/stores.sh conformance STORE [VERSION...] | faults | soak' ;;
+*) fail 'usage: scripts/stores.sh conformance STORE [VERSION...] | servers STORE | faults | soak' ;;
 esac

@@ -19,7 +19,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/workspace.sh"
 readonly steps=(
 	'workspace: modules.txt, go.work and every go.mod agree'
 	'format: gofmt'
-	'shell: shellcheck on every script'
+	'shell: shellcheck on every script, actionlint on every workflow'
 	'build: every module alone (GOWORK=off), tidy, verified, on three systems'
 	'deps: what released modules link is what was reviewed'
 	'vet: go vet'
@@ -78,6 +78,8 @@ step_shell() {
 	mapfile -t scripts < <(find scripts .ci "${all[@]}" -name node_modules -prune -o \( -name '*.sh' -o -path '.ci/run' \) -print)
 	shellcheck --external-sources "${scripts[@]}"
 	printf '%d scripts\n' "${#scripts[@]}"
+	# It has shellcheck read the commands in them.
+	go run "github.com/rhysd/actionlint/cmd/actionlint@$actionlint_version"
 }
 
 step_build() {

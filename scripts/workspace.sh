@@ -9,6 +9,7 @@ cd "$root" || exit 1
 
 readonly module_prefix=github.com/messagebus-go/messagebus
 readonly golangci_version=v2.15.0
+readonly actionlint_version=v1.7.12
 
 # The Go that is installed is the Go that is tested; nothing is downloaded behind
 # the caller's back. A version stamp would make the build ask git, which refuses a
