@@ -64,7 +64,7 @@ var runs = map[string][]ran{
 		{"curl ", "TestOperating_LinesDoWhatTheySay"},
 		{"{", "TestOverview_IsWhatIsDocumented"},
 	},
-	"docs/operating/metrics.md": {{"scrape_configs", "nobody: Prometheus itself"}},
+	"docs/operating/metrics.md": {{"scrape_configs", "TestScrape_IsAConfigurationOfPrometheus"}},
 	"docs/performance.md":       {{"go run ./benchmarks/", "bench"}},
 	"docs/protocol.md":          {{"", protocolT}},
 	"examples/cache/README.md":  {{"redis-server", "TestCache_WhatOneSetsTheOtherHas"}},
