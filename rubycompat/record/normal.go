@@ -210,15 +210,20 @@ func differObjects(at string, want, got object, found *[]string) {
 	}
 }
 
-// show writes a value for a report, not all of one that is long.
+// show writes a value for a report as JSON, not all of one that is long.
 func show(v any) string {
 	const most = 300
 	if v == nil {
 		return "nothing"
 	}
-	text := fmt.Sprint(v)
-	if len(text) > most {
-		text = text[:most] + "…"
+	var text strings.Builder
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(v); err != nil {
+		return fmt.Sprint(v)
 	}
-	return text
+	if text.Len() > most {
+		return text.String()[:most] + "…"
+	}
+	return strings.TrimSuffix(text.String(), "\n")
 }
