@@ -201,6 +201,58 @@ func TestDocuments_NameCommandsThatThereAre(t *testing.T) {
 	}
 }
 
+var (
+	fenced     = regexp.MustCompile("(?ms)^ *```.*?^ *```$|`[^`\n]*`")
+	blocksOnly = regexp.MustCompile("(?ms)^```.*?^```$")
+	link       = regexp.MustCompile(`\]\(([^)#\s]*)(?:#([^)\s]*))?\)`)
+	heading    = regexp.MustCompile(`(?m)^#+ +(.*?) *$`)
+	notSlug    = regexp.MustCompile(`[^\p{L}\p{M}\p{N}\p{Pc}\- ]`)
+)
+
+// TestDocuments_LinksLeadSomewhere follows the links from file to file, to headings too, as they are
+// read in the repository.
+func TestDocuments_LinksLeadSomewhere(t *testing.T) {
+	t.Parallel()
+	root, found := command.Root(t), 0
+	for _, page := range pages(t, root) {
+		text, err := os.ReadFile(filepath.Join(root, page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range link.FindAllSubmatch(fenced.ReplaceAll(text, nil), -1) {
+			if strings.Contains(string(l[1]), ":") || strings.HasPrefix(page, "site/") {
+				continue // to other hosts, or by the site's own addresses, which its build checks
+			}
+			found++
+			target := filepath.Join(root, filepath.Dir(page), string(l[1]))
+			if len(l[1]) == 0 {
+				target = filepath.Join(root, page)
+			}
+			if _, err := os.Stat(target); err != nil || len(l[2]) > 0 && !anchors(t, target)[string(l[2])] {
+				t.Errorf("%s links to %s#%s, which does not exist", page, l[1], l[2])
+			}
+		}
+	}
+	const least = 100
+	if found < least {
+		t.Errorf("the documents have %d links, want at least %d", found, least)
+	}
+}
+
+// anchors are those that GitHub gives to the headings of a page.
+func anchors(t *testing.T, path string) map[string]bool {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	anchors := map[string]bool{}
+	for _, h := range heading.FindAllSubmatch(blocksOnly.ReplaceAll(text, nil), -1) {
+		anchors[strings.ReplaceAll(notSlug.ReplaceAllString(strings.ToLower(string(h[1])), ""), " ", "-")] = true
+	}
+	return anchors
+}
+
 // TestOperating_LinesDoWhatTheySay enters the commands of the pages for those who run a server.
 func TestOperating_LinesDoWhatTheySay(t *testing.T) {
 	t.Parallel()
