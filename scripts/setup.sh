@@ -5,7 +5,7 @@
 #
 #   go        to build and to run the demo: Go
 #   race      to run the Go tests with the race detector: Go and a C compiler
-#   js        to rebuild the browser client: Node and npm
+#   js        to rebuild the browser client and the site: Node and npm
 #   lint      to check the code: Go, shellcheck, golangci-lint
 #   servers   to test the stores: Redis, Postgres and PgBouncer
 #   quickstart  to run docs/getting-started.md: Go, make, Python, nginx and a browser
