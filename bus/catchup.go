@@ -101,11 +101,11 @@ func (src source) stretch(from Position, found judgement, page driver.Page, stat
 		messages, part.read = nil, upTo(page.Messages, part.end.seen)
 	}
 	if found.reason != "" && !src.goesOn(from, found, messages) {
-		part.items = append(part.items, src.gap(from.id, found.reason, messages, part.end))
+		part.items = append(part.items, src.gap(from.id, found.reason, messages, part.end, state))
 	}
 	for i, stored := range messages {
 		if i > 0 && src.lacksBetween(messages[i-1].GlobalID, stored.GlobalID, page) {
-			part.items = append(part.items, src.gap(messages[i-1].GlobalID, reasonOf(page.Loss), messages[i:], part.end))
+			part.items = append(part.items, src.gap(messages[i-1].GlobalID, reasonOf(page.Loss), messages[i:], part.end, state))
 		}
 		part.items = append(part.items, src.itemOf(stored, mark))
 	}
@@ -182,8 +182,9 @@ func upTo(messages []driver.Message, id int64) []driver.Message {
 }
 
 // gap is the item that tells a reader at an id of a loss before messages or,
-// where there are none, before end.
-func (src source) gap(after int64, reason GapReason, messages []driver.Message, end Position) *item {
+// where there are none, up to the last id given: what is not settled may be trimmed
+// already, or still come.
+func (src source) gap(after int64, reason GapReason, messages []driver.Message, end Position, state driver.State) *item {
 	at := driver.Position{ID: end.id, GlobalID: end.seen}
 	if len(messages) > 0 {
 		at = driver.Position{ID: messages[0].ID - 1, GlobalID: messages[0].GlobalID - 1}
@@ -191,6 +192,9 @@ func (src source) gap(after int64, reason GapReason, messages []driver.Message, 
 	e := &GapError{Channel: src.channel, Site: src.site, After: after, Next: at.ID + 1, Reason: reason}
 	if src.everything {
 		e.Next = at.GlobalID + 1
+	}
+	if shared := src.everything || src.core.traits.SharedIDs; shared && len(messages) == 0 && reason != GapReset {
+		e.Next = max(e.Next, state.GlobalID+1)
 	}
 	if !src.quiet {
 		src.core.traceGap(e)

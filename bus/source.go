@@ -78,8 +78,8 @@ func (src source) read(ctx context.Context, from Position, most int) (stretch, e
 		}
 	}
 	part := src.cut(src.stretch(from, found, page, state), fills(page, from, most), found, page, state)
-	if n := len(page.Messages); n > 0 && from.kind == after && !part.more && src.lacksBetween(page.Messages[n-1].GlobalID, part.end.seen+1, page) {
-		part.items = append(part.items, src.gap(page.Messages[n-1].GlobalID, reasonOf(page.Loss), nil, part.end))
+	if n := len(page.Messages); n > 0 && from.kind == after && !part.more && src.lacksBetween(page.Messages[n-1].GlobalID, max(part.end.seen, state.GlobalID)+1, page) {
+		part.items = append(part.items, src.gap(page.Messages[n-1].GlobalID, reasonOf(page.Loss), nil, part.end, state))
 	}
 	return part, nil
 }

@@ -187,9 +187,12 @@ func (j *judge) ordered(r *Reader) (broken []error) {
 		wrong := ""
 		switch {
 		case s.Gap != nil:
-			if next = s.Gap.Next; s.Gap.Reason == bus.GapReset {
+			if next = s.Gap.Next; s.Gap.Reason == bus.GapPossible {
+				next = 0 // what was on its way may have come
+			}
+			if s.Gap.Reason == bus.GapReset {
 				high, once = 0, map[int64]bool{}
-			} else if s.Gap.After >= next && s.Gap.Reason != bus.GapFailover { // there, ids may be given again
+			} else if s.Gap.After >= s.Gap.Next && s.Gap.Reason != bus.GapFailover { // there, ids may be given again
 				wrong = "it is empty"
 			}
 		case once[s.GlobalID]:
