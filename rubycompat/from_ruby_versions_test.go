@@ -63,7 +63,7 @@ func triedVersions(t *testing.T) []string {
 	for i, path := range paths {
 		versions[i] = strings.TrimSuffix(filepath.Base(path), ".json")
 	}
-	slices.SortFunc(versions, func(a, b string) int { return compareVersions(a, b) })
+	slices.SortFunc(versions, compareVersions)
 	return versions
 }
 
