@@ -43,7 +43,7 @@ func TestGolden_ShowsAChange(t *testing.T) {
 			edit(t, filepath.Join(lib, "message_bus", change.file), change.text, change.instead)
 			env, server := []string{"MESSAGE_BUS_LIB=" + lib}, serverOf(t, name)
 			cases := casesNamed(t, name, change.shows, change.other)
-			shows, other := made(t, name, cases[:1], env, server), settled(t, name, cases[1:], env, server)
+			shows, other := made(t, name, cases[:1], env, server), settled(t, name, cases[1:], cases[1:], env, server)
 			if len(record.Differences(cases[0], shows[0])) == 0 {
 				t.Errorf("%s does not show it: %s", change.shows, shows[0])
 			}
