@@ -189,6 +189,7 @@ func TestFaultEpoch_WhoMayNotCreateTheTableHearsWhatIsPublished(t *testing.T) {
 			reader := faultBus(t, postgresPeer(t, strings.Replace(url, "postgres@", c.as, 1), nil))
 			publisher := faultBus(t, postgresPeer(t, url+"&default_transaction_read_only=off", nil))
 			sub := subscribeFrom(t, reader, bus.After(0))
+			eventually(t, faultPatience, "the feed to be live without a table", func() bool { return reader.Health().Live })
 			publishAll(t, publisher, "a", 3)
 			got := upTo(t, sub, "a2")
 			eventually(t, faultPatience, "the reader to know the epoch", func() bool {
