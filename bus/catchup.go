@@ -147,16 +147,20 @@ func (src source) above(from Position, found judgement, page driver.Page) int64 
 	}
 }
 
-// end is the position after a page. It does not pass what is still on its way
-// into the store, and does not fall behind from where all after it was trimmed.
+// end is the position after a page. It passes what is still on its way into the store
+// only where the page holds what comes behind that, which comes late then; and it does not
+// fall behind from where all after it was trimmed.
 func (src source) end(from Position, found judgement, page driver.Page, state driver.State) Position {
 	p := Position{id: page.LastID, seen: state.Settled, mark: markOf(state)}
-	if src.everything || src.core.traits.SharedIDs {
-		p.id = state.Settled
-	}
 	last := page.Anchor
 	if n := len(page.Messages); n > 0 {
 		last = page.Messages[n-1]
+	}
+	if from.kind != latest { // to which what is above the position comes by the feed
+		p.seen = max(p.seen, last.GlobalID)
+	}
+	if src.everything || src.core.traits.SharedIDs {
+		p.id = p.seen
 	}
 	if !src.everything && last.GlobalID != 0 && (last.ID == p.id || src.core.traits.SharedIDs) {
 		p.anchor, p.sum = driver.Position{GlobalID: last.GlobalID, ID: last.ID}, checksum(last.Data)
@@ -255,7 +259,6 @@ func (s *Subscription) takeOver(page driver.Page, state driver.State, since int6
 		return
 	}
 	part := s.stretch(s.tail, found, page, state)
-	part.items = slices.DeleteFunc(part.items, func(it *item) bool { return it.isMessage() && s.hasRead(it) })
 	s.remember(part)
 	for _, it := range part.items {
 		if !s.behind {

@@ -168,10 +168,15 @@ func (f *looseFeed) Close() error {
 func loose(t *testing.T) (*looseStore, *bus.Bus) {
 	t.Helper()
 	store := newLooseStore()
+	return store, looseBus(t, store)
+}
+
+func looseBus(t *testing.T, store driver.Backend) *bus.Bus {
+	t.Helper()
 	b := bustest.On(t, store, &bus.Options{Keepalive: -1})
 	subscribe(t, b, "/other", bus.Latest())
 	synctest.Wait()
-	return store, b
+	return b
 }
 
 func TestOrder_AHoleThatIsFilledInTimeCostsNoOrder(t *testing.T) {
@@ -394,7 +399,8 @@ func TestOrder_EachOnceWhateverTheCommitsDo(t *testing.T) {
 
 func runLoose(t *testing.T, seed uint64) {
 	random := rand.New(rand.NewPCG(seed, 2))
-	store, b := loose(t)
+	early := &earlyStore{looseStore: newLooseStore()}
+	store, b := early.looseStore, looseBus(t, early)
 	var publishers, readers sync.WaitGroup
 	var committed atomic.Int64
 	wait := func(most time.Duration) { <-time.After(rand.N(most)) }
@@ -443,6 +449,9 @@ func runLoose(t *testing.T, seed uint64) {
 				}
 				store.commit(id)
 				committed.Add(1)
+				if seed%2 == 0 {
+					early.early.Store(rand.Int64N(5))
+				}
 				wait(3 * time.Millisecond)
 				store.announce(id)
 			}

@@ -3,7 +3,6 @@ package bus
 import (
 	"context"
 	"fmt"
-	"time"
 )
 
 // Subscribe subscribes to channel, and asks the store once where the channel
@@ -53,14 +52,12 @@ func subscribe(ctx context.Context, src source, from Position) (*Subscription, e
 	return s, nil
 }
 
-// feedPatience is how long a subscription waits for the first feed of its bus.
-const feedPatience = time.Second
-
 // awaitFeed waits until the feed was opened, or could not be, for the first time, so
-// that the store has its epoch and what is published from now on comes live. Without
-// it nothing is lost in silence either.
+// that the store has its epoch and what is published from now on comes live. A store that
+// answers nothing is waited for as long as a feed may be dead. Without the feed nothing is
+// lost in silence either.
 func (c *core) awaitFeed(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, feedPatience)
+	ctx, cancel := context.WithTimeout(ctx, c.options.LivenessBound)
 	defer cancel()
 	select {
 	case <-c.tried:

@@ -209,7 +209,6 @@ func (s *Subscription) follow(it *item) {
 		if s.lacks(it) {
 			s.enqueue(it.madeLate())
 		}
-	case s.hasRead(it):
 	case !s.everything && it.prev > s.tail.id:
 		s.fallBehind() // something before it never came
 	default:
@@ -249,13 +248,6 @@ func (s *Subscription) keep(it *item) {
 // s.mu must be held.
 func (s *Subscription) lacks(it *item) bool {
 	return !s.core.traits.DenseGlobalIDs && it.mark == s.recent.mark && s.recent.lacks(it.at.GlobalID)
-}
-
-// hasRead reports whether an item was read from the backlog although it was above
-// what was settled: a page may be younger than the state that came with it. s.mu
-// must be held.
-func (s *Subscription) hasRead(it *item) bool {
-	return !s.core.traits.DenseGlobalIDs && it.mark == s.recent.mark && s.recent.has(it.at.GlobalID)
 }
 
 // remember notes what was read. s.mu must be held.
