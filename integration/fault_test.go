@@ -505,13 +505,19 @@ func faultBus(t *testing.T, peer driver.Backend, adjust ...func(*bus.Options)) *
 	return bustest.On(t, peer, options)
 }
 
-// subscribe makes three subscribers.
+// subscribe makes three subscribers, once the feed is open: on a new store that is slow
+// to open it they would be told of a reset.
 func (f *faultPeers) subscribe() {
 	f.Helper()
+	opened, err := f.reader.Subscribe(f.Context(), "/opened", bus.Latest())
+	if err != nil {
+		f.Fatal(err)
+	}
+	awaitHealth(f.T, f.reader, faultPatience, true)
+	opened.Close()
 	for _, channel := range append(faultChannels, faultChannels[0]) {
 		f.recorders = append(f.recorders, record(f.T, f.reader, channel))
 	}
-	awaitHealth(f.T, f.reader, faultPatience, true)
 }
 
 // load publishes until stop is called.
