@@ -69,12 +69,21 @@ func (c *core) page(part stretch) Page {
 		case err == nil:
 			page.Messages = append(page.Messages, m)
 		case errors.As(err, &gap):
-			page.Gap = gap
+			page.Gap = joined(page.Gap, gap)
 		default:
 			page.Skipped++
 		}
 	}
 	return page
+}
+
+// joined is one gap for two with nothing between them.
+func joined(first, second *GapError) *GapError {
+	if first != nil {
+		first.Next = max(first.Next, second.Next)
+		return first
+	}
+	return second
 }
 
 // Backlog returns the stored messages of channel whose ids are above after.

@@ -157,7 +157,7 @@ func (sh *shelf) make(p Position) *Page {
 func (sh *shelf) pageOf(p Position, found judgement, page driver.Page, from *shelved) *Page {
 	src := sh.source
 	src.items = from.items
-	made := src.core.page(src.cut(src.stretch(p, found, page, from.state), from.full, found, page, from.state))
+	made := src.core.page(src.part(p, found, page, from.state, from.full))
 	return &made
 }
 

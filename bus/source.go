@@ -77,11 +77,33 @@ func (src source) read(ctx context.Context, from Position, most int) (stretch, e
 			return stretch{}, fmt.Errorf("read backlog: %w", err)
 		}
 	}
-	part := src.cut(src.stretch(from, found, page, state), fills(page, from, most), found, page, state)
-	if n := len(page.Messages); n > 0 && from.kind == after && !part.more && src.lacksBetween(page.Messages[n-1].GlobalID, max(part.end.seen, state.GlobalID)+1, page) {
-		part.items = append(part.items, src.gap(page.Messages[n-1].GlobalID, reasonOf(page.Loss), nil, part.end, state))
+	return src.part(from, found, page, state, fills(page, from, most)), nil
+}
+
+// part is what a page means, which is all there is or, where it is full, ends with its
+// last message.
+func (src source) part(from Position, found judgement, page driver.Page, state driver.State, full bool) stretch {
+	part := src.cut(src.stretch(from, found, page, state), full, found, page, state)
+	if last, lacks := src.lacksAtEnd(from, found, part, page, state); lacks {
+		part.items = append(part.items, src.gap(last, reasonOf(page.Loss), nil, part.end, state))
 	}
-	return part, nil
+	return part
+}
+
+// lacksAtEnd reports whether something may have been trimmed behind the last message of a
+// page and, where a reader begins anew and finds nothing, behind the beginning.
+func (src source) lacksAtEnd(from Position, found judgement, part stretch, page driver.Page, state driver.State) (last int64, lacks bool) {
+	given := max(part.end.seen, state.GlobalID)
+	switch n := len(page.Messages); {
+	case from.kind != after || part.more:
+		return 0, false
+	case n > 0:
+		last = page.Messages[n-1].GlobalID
+		return last, src.lacksBetween(last, given+1, page)
+	default:
+		shared := src.everything || src.core.traits.SharedIDs
+		return 0, found.restart && shared && page.Loss != driver.LossNone && given > 0
+	}
 }
 
 // fills reports whether a page after from has as many messages as were asked for
