@@ -106,7 +106,8 @@ func (r *historyReader) run(ctx context.Context) error {
 		return err
 	}
 	defer func() { r.sub.Close() }()
-	for last, want := 0, r.channels(); last < want; {
+	// By their channels: one that comes again, behind a reset, is no other one.
+	for last, want := map[string]bool{}, r.channels(); len(last) < want; {
 		within, cancel := context.WithTimeout(ctx, r.stay())
 		m, err := r.sub.Next(within)
 		cancel()
@@ -119,8 +120,8 @@ func (r *historyReader) run(ctx context.Context) error {
 			}
 			continue
 		}
-		if r.log.Saw(m, err).Last {
-			last++
+		if saw := r.log.Saw(m, err); saw.Last {
+			last[history.Name(m.Channel, m.Site)] = true
 		}
 		switch {
 		case err != nil:
