@@ -298,7 +298,7 @@ func postgresStage(p *play) stage {
 	proxies := []*faultproxy.Proxy{faultproxy.Start(p, server.Addr()), faultproxy.Start(p, server.Addr())}
 	address := server.NewDatabase(p)
 	do := func(sql string) { execPostgres(p, address+"&default_transaction_read_only=off", sql) }
-	s := stage{faults: append(networkFaults(proxies), []fault{
+	s := stage{unkept: true, faults: append(networkFaults(proxies), []fault{
 		{"cut the feeds", 2, func(p *play) { cutPostgres(p, address, feedSessions) }},
 		{"cut the others", 2, func(p *play) { cutPostgres(p, address, "NOT ("+feedSessions+")") }},
 		{"pause", 2, func(p *play) {
