@@ -26,7 +26,7 @@ var errHistory = errors.New("broken by the test")
 func memoryStage(p *play) stage {
 	store := bustest.NewStore(p)
 	faults := store.Faults()
-	s := stage{unkept: true, faults: []fault{
+	s := stage{faults: []fault{
 		{"cut the feeds", 3, func(*play) { faults.CutFeeds(errHistory) }},
 		{"half-open connections", 2, func(p *play) {
 			faults.Silence(true)
@@ -107,7 +107,7 @@ func redisStage(p *play) stage {
 	server := stores.RedisWith(p, stores.RedisOptions{Persistent: true})
 	proxies := []*faultproxy.Proxy{faultproxy.Start(p, server.Addr()), faultproxy.Start(p, server.Addr())}
 	do := func(p *play, args ...any) { server.Do(p, args...) }
-	s := stage{unkept: true, faults: append(networkFaults(proxies), []fault{
+	s := stage{faults: append(networkFaults(proxies), []fault{
 		{"cut the feeds", 2, func(p *play) { do(p, "client", "kill", "type", "pubsub") }},
 		{"cut the others", 2, func(p *play) { do(p, "client", "kill", "type", "normal") }},
 		{"pause", 2, func(p *play) {
@@ -143,7 +143,7 @@ func sentinelStage(p *play) stage {
 		askRedis(p, sentinel.Addr(), "sentinel", "set", group.Name(), "down-after-milliseconds", "1500")
 	}
 	watch := watchMasters(p, group)
-	s := stage{unkept: true, oneLife: true, end: watch.stop, faults: []fault{
+	s := stage{oneLife: true, end: watch.stop, faults: []fault{
 		{"failover", 2, func(p *play) {
 			old := group.Master()
 			if master := failOver(p, group, old); master != old {
@@ -298,7 +298,7 @@ func postgresStage(p *play) stage {
 	proxies := []*faultproxy.Proxy{faultproxy.Start(p, server.Addr()), faultproxy.Start(p, server.Addr())}
 	address := server.NewDatabase(p)
 	do := func(sql string) { execPostgres(p, address+"&default_transaction_read_only=off", sql) }
-	s := stage{unkept: true, faults: append(networkFaults(proxies), []fault{
+	s := stage{faults: append(networkFaults(proxies), []fault{
 		{"cut the feeds", 2, func(p *play) { cutPostgres(p, address, feedSessions) }},
 		{"cut the others", 2, func(p *play) { cutPostgres(p, address, "NOT ("+feedSessions+")") }},
 		{"pause", 2, func(p *play) {

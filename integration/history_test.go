@@ -52,10 +52,7 @@ type stage struct {
 	// oneLife is whether a reader that moves to another peer may find an earlier life
 	// of the store there: it stays with its own.
 	oneLife bool
-	// unkept is whether the messages of one channel are not kept. Of those Postgres knows
-	// too little to tell of each (docs/guarantees.md).
-	unkept bool
-	end    func() // ends what the stage itself does; nil: nothing
+	end     func() // ends what the stage itself does; nil: nothing
 }
 
 // A fault breaks something and mends it again. Its weight is how often it is chosen.
@@ -188,8 +185,7 @@ var historyPlaces = []place{
 	{"/a", "blue"}, {"/f", "blue"}, {"/global/e", "blue"}, {"/a", "green"}, {unkept, ""},
 }
 
-// unkept is a channel whose messages come live, and are not kept for who is late, where
-// the stage says so.
+// unkept is a channel whose messages come live, and are not kept for who is late.
 const unkept = "/unkept"
 
 func (l place) name() string { return history.Name(l.channel, l.site) }
@@ -208,7 +204,7 @@ func (p *play) publish(b *historyBus, at place, payload history.Payload) error {
 		defer cancel()
 		payload.Number = number
 		var options []bus.PublishOption
-		if at.channel == unkept && p.stage.unkept && !payload.Last {
+		if at.channel == unkept && !payload.Last {
 			options = append(options, bus.MaxBacklogSize(0))
 		}
 		id, err := at.on(b).Publish(ctx, at.channel, payload, options...)
