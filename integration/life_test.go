@@ -89,8 +89,8 @@ func (l *life) have(w *browser.Window) {
 	w.WaitFor(fmt.Sprintf("globalThis.received?.length >= %d", l.number))
 }
 
-// hasReturned checks that the page has asked within a second after the event by which
-// it has returned, and got what it has missed.
+// hasReturned checks that the page has asked because of the event by which it has returned,
+// and not by its interval of 15 s, and got what it has missed.
 func (l *life) hasReturned(event string) {
 	l.t.Helper()
 	l.happened(event)
@@ -99,7 +99,7 @@ func (l *life) hasReturned(event string) {
 		return // which may be the one that asks
 	}
 	l.window.WaitFor("askedAfter !== undefined")
-	if tenths := browser.Eval[int](l.window, "askedAfter"); tenths > 10 {
+	if tenths := browser.Eval[int](l.window, "askedAfter"); tenths > 80 { // on a busy machine
 		l.t.Errorf("the page has asked %d tenths of a second after its return", tenths)
 	}
 }
