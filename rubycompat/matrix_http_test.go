@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -199,9 +200,9 @@ func (p *mailer) publish() mailing {
 // but for what was published while Ruby served the client.
 func (p *mailer) judge(received []receipt, spans []span) {
 	p.t.Helper()
-	times, highest, odd := map[int]int{}, 0, map[string]map[int]bool{"missing": {}, "twice": {}, "late": {}}
-	for _, r := range received {
-		if times[r.id]++; times[r.id] > 1 {
+	came, highest, odd := map[int][]int{}, 0, map[string]map[int]bool{"missing": {}, "twice": {}, "late": {}}
+	for i, r := range received {
+		if came[r.id] = append(came[r.id], i); len(came[r.id]) > 1 {
 			odd["twice"][r.id] = true
 		} else if r.id < highest {
 			odd["late"][r.id] = true
@@ -219,12 +220,13 @@ func (p *mailer) judge(received []receipt, spans []span) {
 	}
 	control := ruby == len(spans) // nobody else can have done it, between requests either
 	for _, m := range p.sent {
-		if m.id < highest && times[m.id] == 0 {
+		if m.id < highest && len(came[m.id]) == 0 {
 			odd["missing"][m.id] = true
 		}
 		for what := range odd {
 			if odd[what][m.id] && !control && !servedByRuby(m, spans) {
-				p.t.Errorf("message %d is %s, and was published at %v, while Ruby did not serve", m.id, what, m.began)
+				p.t.Errorf("message %d is %s, came as %v, and was published and on its way from %v to %v, while Ruby did not serve: %s",
+					m.id, what, came[m.id], m.began.Format(time.StampMicro), m.ended.Format(time.StampMicro), timetable(spans))
 			}
 		}
 	}
@@ -233,6 +235,15 @@ func (p *mailer) judge(received []receipt, spans []span) {
 		summary += fmt.Sprintf("; by Ruby's doing %d missing, %d twice, %d late", len(odd["missing"]), len(odd["twice"]), len(odd["late"]))
 	}
 	notef(p.t, "%s", summary)
+}
+
+// timetable says who served when.
+func timetable(spans []span) string {
+	var lines strings.Builder
+	for _, s := range spans {
+		fmt.Fprintf(&lines, "\n%s to %s, Ruby: %v", s.from.Format(time.StampMicro), s.to.Format(time.StampMicro), s.ruby)
+	}
+	return lines.String()
 }
 
 // servedByRuby says whether a message was published, or was still on its way, while
