@@ -152,11 +152,25 @@ type span struct {
 	ruby     bool
 }
 
+// awaitRequest waits until the request that is under way has ended: nginx writes it into its
+// log only then.
+func (f *fleet) awaitRequest(t *testing.T) {
+	t.Helper()
+	requests := func() int { return strings.Count(f.requests(t), "\n") }
+	before := requests()
+	until(t, "the request under way has ended", func() bool { return requests() > before })
+}
+
+func (f *fleet) requests(t *testing.T) string {
+	t.Helper()
+	return string(made(os.ReadFile(f.log))(t))
+}
+
 // spans ends nginx and reads its log.
 func (f *fleet) spans(t *testing.T) (all []span) {
 	t.Helper()
 	f.end()
-	for line := range strings.Lines(string(made(os.ReadFile(f.log))(t))) {
+	for line := range strings.Lines(f.requests(t)) {
 		words := strings.Fields(line)
 		if len(words) < 3 {
 			t.Fatalf("the log of nginx has the line %q", line)

@@ -165,6 +165,7 @@ func serveClient(t *testing.T, m meeting, f *fleet, open func(t *testing.T, url 
 		return slices.ContainsFunc(c.received(), func(r receipt) bool { return r.id >= last.id-1 })
 	})
 	received, handedOn := c.received(), f.handedOn()
+	f.awaitRequest(t)
 	c.close()
 	for i, m := range p.sent {
 		if at := handedOn[m.id]; at.After(m.ended) {
