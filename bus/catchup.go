@@ -85,7 +85,7 @@ func (p Position) compare(stored driver.Message) likeness {
 
 // lastKnown is the highest id that the source can have had.
 func (src source) lastKnown(page driver.Page, state driver.State) int64 {
-	if src.everything || src.core.traits.SharedIDs {
+	if src.isGlobal() {
 		return state.GlobalID
 	}
 	return page.LastID
@@ -159,7 +159,7 @@ func (src source) end(from Position, found judgement, page driver.Page, state dr
 	if from.kind != latest { // to which what is above the position comes by the feed
 		p.seen = max(p.seen, last.GlobalID)
 	}
-	if src.everything || src.core.traits.SharedIDs {
+	if src.isGlobal() {
 		p.id = p.seen
 	}
 	if !src.everything && last.GlobalID != 0 && (last.ID == p.id || src.core.traits.SharedIDs) {
@@ -197,7 +197,7 @@ func (src source) gap(after int64, reason GapReason, messages []driver.Message, 
 	if src.everything {
 		e.Next = at.GlobalID + 1
 	}
-	if shared := src.everything || src.core.traits.SharedIDs; shared && len(messages) == 0 && reason != GapReset {
+	if src.isGlobal() && len(messages) == 0 && reason != GapReset {
 		e.Next = max(e.Next, state.GlobalID+1)
 	}
 	if !src.quiet {

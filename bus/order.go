@@ -224,10 +224,7 @@ func (r *recentIDs) note(part stretch) {
 }
 
 // lacks reports whether id was asked for and not read.
-func (r *recentIDs) lacks(id int64) bool { return id > r.from && !r.has(id) }
-
-// has reports whether id was read.
-func (r *recentIDs) has(id int64) bool {
-	_, known := slices.BinarySearch(r.ids, id)
-	return known
+func (r *recentIDs) lacks(id int64) bool {
+	_, read := slices.BinarySearch(r.ids, id)
+	return id > r.from && !read
 }

@@ -29,6 +29,9 @@ func (b *Bus) source(channel string) (source, error) {
 	return source{core: b.core, channel: channel, site: b.site, stored: stored}, err
 }
 
+// isGlobal reports whether the ids of what is read are global ids.
+func (src source) isGlobal() bool { return src.everything || src.core.traits.SharedIDs }
+
 // itemOf returns the item of a message that was read.
 func (src source) itemOf(stored driver.Message, mark storeMark) *item {
 	if it, ok := src.items[stored.GlobalID]; ok {
@@ -101,8 +104,7 @@ func (src source) lacksAtEnd(from Position, found judgement, part stretch, page 
 		last = page.Messages[n-1].GlobalID
 		return last, src.lacksBetween(last, given+1, page)
 	default:
-		shared := src.everything || src.core.traits.SharedIDs
-		return 0, found.restart && shared && page.Loss != driver.LossNone && given > 0
+		return 0, found.restart && src.isGlobal() && page.Loss != driver.LossNone && given > 0
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 
 // Subscribe subscribes to channel, and asks the store once where the channel
 // stands: it fails when the store does not answer. The first one opens the bus's live
-// feed, and waits for it, but no longer than a second. Nothing that is published
+// feed, and waits for it, but no longer than Options.LivenessBound. Nothing that is published
 // after Subscribe returned is missed in silence. ctx bounds this call only: the
 // subscription lasts until Close.
 //
