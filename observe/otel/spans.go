@@ -70,8 +70,8 @@ func (s *spans) gap(reader string, e *bus.GapError) {
 		return
 	}
 	s.moment(trace.SpanKindInternal, "possible loss", e,
-		attribute.String("messagebus.reader", reader), attribute.String("messaging.destination.name", e.Channel),
-		attribute.String("messagebus.gap.reason", string(e.Reason)),
+		attribute.String("messagebus.reader", reader), attribute.String(keyChannel, e.Channel),
+		attribute.String(keyGapReason, string(e.Reason)),
 		attribute.Int64("messagebus.gap.after", e.After), attribute.Int64("messagebus.gap.next", e.Next))
 }
 
@@ -109,7 +109,7 @@ func operation(operation, kind string) []attribute.KeyValue {
 }
 
 func message(channel, site string, id, globalID int64) []attribute.KeyValue {
-	all := []attribute.KeyValue{attribute.String("messaging.destination.name", channel)}
+	all := []attribute.KeyValue{attribute.String(keyChannel, channel)}
 	if site != "" {
 		all = append(all, attribute.String("messagebus.site", site))
 	}
