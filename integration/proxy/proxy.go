@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/messagebus-go/messagebus/integration/command"
+	"github.com/messagebus-go/messagebus/integration/document"
 )
 
 // A Proxy is one that runs until its test ends.
@@ -116,11 +117,7 @@ func upstream(tb testing.TB, targets []string) (text, name string) {
 // block returns the n-th block in a language, from 0.
 func block(tb testing.TB, language string, n int) string {
 	tb.Helper()
-	page, err := os.ReadFile(filepath.Join(command.Root(tb), "docs", "operating.md"))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	parts := strings.SplitN(string(page), "```"+language+"\n", n+3)
+	parts := strings.SplitN(document.Read(tb, "operating.md"), "```"+language+"\n", n+3)
 	if len(parts) < n+2 {
 		tb.Fatalf("proxy: docs/operating.md has no block %d of %s", n, language)
 	}
