@@ -27,6 +27,7 @@ type role struct {
 type side struct {
 	node
 
+	in        place
 	siblings  []node // further servers on the same store, over which clients are spread as well
 	crowd     *measure.Process
 	publisher *bus.Bus
@@ -47,16 +48,15 @@ func (s *side) nodes() []node { return append([]node{s.node}, s.siblings...) }
 func (r *rig) side(ctx context.Context, tb testing.TB, kind string) (*side, error) {
 	tb.Helper()
 	r.places++
-	in := newPlace(r.redis, r.places)
-	s := &side{loses: kind == "gem"}
+	s := &side{in: newPlace(r.redis, r.places), loses: kind == "gem"}
 	var err error
-	if s.node, err = r.start(ctx, tb, kind, in); err != nil {
+	if s.node, err = r.start(ctx, tb, kind, s.in); err != nil {
 		return nil, err
 	}
 	if s.crowd, err = startRole(ctx, tb, role{Kind: "crowd"}); err != nil {
 		return nil, err
 	}
-	if s.publisher, err = newPublisher(tb, in); err != nil {
+	if s.publisher, err = newPublisher(tb, s.in); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -83,9 +83,8 @@ func (r *rig) fleet(ctx context.Context, tb testing.TB, servers int) (*side, err
 	if err != nil {
 		return nil, err
 	}
-	in := newPlace(r.redis, r.places)
 	for range servers - 1 {
-		n, err := r.start(ctx, tb, "ours", in)
+		n, err := r.start(ctx, tb, "ours", s.in)
 		if err != nil {
 			return nil, err
 		}
