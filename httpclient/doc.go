@@ -41,10 +41,11 @@
 // A held request is followed by the next at once, at least Timing.MinPollInterval after its
 // start. After the n-th failure in a row the wait is random, up to 2^(n-1) seconds and at most
 // Timing.MaxPollInterval; an answer that began well and held for a second begins a new row, so
-// that a stream which a restart or a proxy has cut is taken up soon. A 429 or 503 with Retry-After is obeyed, up to an hour; 401 and 403
-// stop the client unless Options.Refresh renews what it sends. A stream that brings nothing in
-// Timing.FirstPartTimeout is kept back by a proxy: the next Timing.StreamingRetry requests wait
-// for one message each, then streaming is tried again.
+// that a stream which a restart or a proxy has cut is taken up soon. A 429 or 503 with
+// Retry-After is obeyed, up to an hour; 401 and 403 stop the client unless Options.Refresh
+// renews what it sends. A stream that brings nothing in Timing.FirstPartTimeout is kept back by
+// a proxy: the next Timing.StreamingRetry requests wait for one message each, then streaming is
+// tried again.
 //
 // A dead connection is noticed ten seconds after the time for which the server holds requests,
 // which is learnt from its answers, and at the latest after 30 s if that is shorter; before
