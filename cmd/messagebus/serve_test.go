@@ -219,7 +219,7 @@ func TestServe_FlagsTakeEffect(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		url := "http://127.0.0.1:" + port + "/health"
+		url := "http://127.0.0.1:" + port + "/last-id?channel=/a"
 		if r := send(t, "GET", url, "", nil); r.status != 401 {
 			t.Errorf("without the key: %d %s", r.status, r.body)
 		}
@@ -235,6 +235,12 @@ func TestServe_FlagsTakeEffect(t *testing.T) {
 // waitHeld waits until so many requests are held.
 func waitHeld(t *testing.T, s *running, n int) {
 	t.Helper()
+	waitHealth(t, s, fmt.Sprintf("%d requests are held", n), func(h healthAnswer) bool { return h.Held == n })
+}
+
+// waitHealth waits until the server says of itself what is wanted.
+func waitHealth(t *testing.T, s *running, want string, holds func(healthAnswer) bool) {
+	t.Helper()
 	retry := time.NewTicker(5 * time.Millisecond)
 	defer retry.Stop()
 	deadline := time.After(20 * time.Second)
@@ -244,13 +250,13 @@ func waitHeld(t *testing.T, s *running, n int) {
 		if err := json.Unmarshal([]byte(r.body), &health); err != nil {
 			t.Fatal(err)
 		}
-		if health.Held == n {
+		if holds(health) {
 			return
 		}
 		select {
 		case <-retry.C:
 		case <-deadline:
-			t.Fatalf("%d requests are held, not %d", health.Held, n)
+			t.Fatalf("never came true that %s: %s", want, r.body)
 		}
 	}
 }

@@ -190,8 +190,8 @@ func TestServe_UnixSockets(t *testing.T) {
 	if info, err := os.Stat(clients); err != nil || info.Mode().Perm() != 0o660 {
 		t.Errorf("the socket: %v, %v", info.Mode(), err)
 	}
-	if status, text := get(t, overUnix(t, operators), "http://localhost/health", http.Header{}); status != 200 {
-		t.Errorf("health: %d %s", status, text)
+	if status, text := get(t, overUnix(t, operators), "http://localhost/last-id?channel=/a", http.Header{}); status != 200 {
+		t.Errorf("an operator over the socket: %d %s", status, text)
 	}
 	who := http.Header{"X-Messagebus-Identity": {`{"user":1}`}}
 	if status, text := get(t, overUnix(t, clients), "http://x/message-bus/me/poll?dlp=t", who); status != 200 {
@@ -288,8 +288,8 @@ func TestProgram_TakesSocketsOfSystemdAndTellsItWhenItIsReady(t *testing.T) {
 	if got := read(); got != "READY=1" {
 		t.Errorf("systemd is told %q", got)
 	}
-	if status, _ := get(t, client(t), "http://"+addresses[1]+"/health", http.Header{"Authorization": {"Bearer k"}}); status != 200 {
-		t.Errorf("health: %d", status)
+	if status, _ := get(t, client(t), "http://"+addresses[1]+"/last-id?channel=/a", http.Header{"Authorization": {"Bearer k"}}); status != 200 {
+		t.Errorf("an operator: %d", status)
 	}
 	if status, _ := get(t, client(t), "http://"+addresses[0]+"/message-bus/me/poll?dlp=t", http.Header{}); status != 200 {
 		t.Errorf("poll: %d", status)
