@@ -166,7 +166,10 @@ func (src source) end(from Position, found judgement, page driver.Page, state dr
 		p.anchor, p.sum = driver.Position{GlobalID: last.GlobalID, ID: last.ID}, checksum(last.Data)
 	}
 	if from.kind == after && !found.restart {
-		p.id, p.seen = max(p.id, from.id), max(p.seen, from.seen)
+		p.seen = max(p.seen, found.seen)
+	}
+	if from.kind == after && !found.restart && found.seen == from.seen {
+		p.id = max(p.id, from.id)
 	}
 	return p
 }

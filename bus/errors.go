@@ -46,7 +46,8 @@ var (
 // (After, Next) may be lost. For the reason reset After is the last id that the
 // reader saw of the old store, and everything that is stored follows. Next is
 // the first id that comes, or the least that can come where nothing is stored
-// yet. On Postgres a possible gap goes up to the last id given where nothing is
+// yet, and after a failover may be below After: the new server gives ids again that
+// were never seen on the channel. On Postgres a possible gap goes up to the last id given where nothing is
 // stored after it, and what was on its way may come all the same.
 //
 // On a subscription to all channels Channel is empty and the ids are global.

@@ -82,3 +82,37 @@ func TestSubscribe_APositionFromBeforeAFailoverBeginsAnew(t *testing.T) {
 		}
 	})
 }
+
+// What a reader has seen goes up to ids that the new server has yet to give. It is
+// brought forward while the new server stands behind them, so that only later messages
+// could show that.
+func TestFeed_WhatANewServerPublishesBelowTheOldIDsIsDelivered(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := bustest.NewStore(t)
+		b := bustest.On(t, store, nil)
+		publish(t, b, "/a", 0)
+		for i := range 3 {
+			publish(t, b, "/other", i) // lost
+		}
+		sub := subscribe(t, b, "/a", bus.Latest())
+		idle := subscribe(t, b, "/idle", bus.Latest())
+		store.Faults().FailOver(3)
+		for _, s := range []*bus.Subscription{sub, idle} {
+			if gap := nextGap(t, s); gap.Reason != bus.GapFailover && s == sub || gap.Next > 2 {
+				t.Errorf("gap is %+v; want a failover, behind which the second message can come", gap)
+			}
+		}
+		// With the global ids of what was lost.
+		publish(t, b, "/a", 1)
+		publish(t, b, "/idle", 2)
+		if got := next(t, sub); got != "1" {
+			t.Errorf("got %s, want 1", got)
+		}
+		if got := next(t, idle); got != "2" {
+			t.Errorf("got %s, want 2", got)
+		}
+		quiet(t, sub)
+		quiet(t, idle)
+	})
+}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/messagebus-go/messagebus/bus"
@@ -23,10 +24,20 @@ import (
 // MESSAGEBUS_SOAK is how long they go on, as in 10m; by default a minute.
 // MESSAGEBUS_SEED chooses the faults, as a run that failed has printed it.
 
-func TestFaultHistory_Memory(t *testing.T)        { playHistory(t, memoryStage) }
-func TestFaultHistory_Redis(t *testing.T)         { playHistory(t, redisStage) }
-func TestFaultHistory_RedisSentinel(t *testing.T) { playHistory(t, sentinelStage) }
-func TestFaultHistory_Postgres(t *testing.T)      { playHistory(t, postgresStage) }
+func TestFaultHistory_Memory(t *testing.T)        { t.Parallel(); playHistory(t, memoryStage) }
+func TestFaultHistory_Redis(t *testing.T)         { t.Parallel(); playHistory(t, redisStage) }
+func TestFaultHistory_RedisSentinel(t *testing.T) { t.Parallel(); playHistory(t, sentinelStage) }
+func TestFaultHistory_Postgres(t *testing.T)      { t.Parallel(); playHistory(t, postgresStage) }
+
+// In a bubble, where time is not waited for, a minute takes a second or two.
+func TestFaultHistory_MemoryManyTimes(t *testing.T) {
+	t.Parallel()
+	for i := range historiesInBubbles {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { playHistory(t, memoryStage) })
+		})
+	}
+}
 
 const (
 	historyPublishers = 100
@@ -43,6 +54,8 @@ const (
 	// historyPatience is how long a store may take to recover: a queue of hundreds of
 	// messages is flushed one by one.
 	historyPatience = 2 * time.Minute
+
+	historiesInBubbles = 5
 )
 
 // A stage is where a history plays: peers on one store, and what can happen to it.
@@ -76,7 +89,6 @@ type play struct {
 
 func playHistory(t *testing.T, build func(*play) stage) {
 	t.Helper()
-	t.Parallel()
 	p := &play{T: t, h: history.New(), seed: historySeed(t), over: make(chan struct{})}
 	p.random = rand.New(rand.NewPCG(p.seed, 0))
 	p.stage = build(p)

@@ -220,6 +220,23 @@ func TestCheck_JudgesHistories(t *testing.T) {
 			s.publish("/a", 1)
 			s.reader("/a", 0, "1", "reset 1 1", "3", "reset 1 1", "2")
 		}, "of the lives up to"},
+		{"one who asked for all there was, and there was nothing any more", func(s *scene) {
+			s.publish("/a", 3)
+			r := s.reader("/a", 0)
+			r.Start.Began, r.Start.Returned = s.next, s.next
+			s.wipe()
+			s.publish("/a", 1)
+			r.Sightings = []Sighting{s.sighting("reset 3 1", s.next), s.sighting("4", s.next)}
+		}, ""},
+		{"one who asked for all there was, and lacks the end of it", func(s *scene) {
+			s.publish("/a", 3)
+			r := s.reader("/a", 0)
+			r.Start.Began, r.Start.Returned = s.next, s.next
+			s.publish("/a", 1)
+			s.wipe()
+			s.publish("/a", 1)
+			r.Sightings = []Sighting{s.sighting("2", s.next), s.sighting("reset 4 1", s.next), s.sighting("5", s.next)}
+		}, "message 3,"},
 		{"in flight during a wipe", func(s *scene) {
 			s.publish("/a", 2)
 			s.wipe()

@@ -16,7 +16,7 @@ type walk struct {
 	start  span
 	at     []span // by sighting
 	seen   map[int]bool
-	least  int64 // the first id that came to a reader who began with what there was
+	least  int64 // where a reader who asked for what there was found it to begin
 }
 
 // walk finds the lives: a reader never goes back to an earlier one, what was published
@@ -47,11 +47,15 @@ func (j *judge) walk(r *Reader) (*walk, error) {
 	return w, nil
 }
 
-// firstSeen is where the backlog began for a reader who asked for all there was.
+// firstSeen is where the backlog began for a reader who asked for all there was, in
+// the life in which it asked.
 func (w *walk) firstSeen() int64 {
 	for _, s := range w.reader.Sightings {
-		if s.Gap == nil {
+		switch g := s.Gap; {
+		case g == nil:
 			return w.reader.id(s.ID, s.GlobalID)
+		case g.Reason == bus.GapReset, g.Reason == bus.GapFailover:
+			return g.After // that life ended, and nothing was stored in it
 		}
 	}
 	return math.MaxInt64
