@@ -211,8 +211,8 @@ func failOver(p *play, group *stores.SentinelGroup, old *stores.RedisServer) *st
 }
 
 // follow makes an old master a replica, as the sentinels do some seconds later, and
-// waits until both replicas have what the new one has: before that the sentinels refuse
-// another failover.
+// waits until both replicas have what the new one has and the sentinels are done: before
+// that they refuse another failover, or never come back from it.
 func follow(p *play, group *stores.SentinelGroup, old, master *stores.RedisServer) {
 	p.Helper()
 	if master == nil {
@@ -224,6 +224,7 @@ func follow(p *play, group *stores.SentinelGroup, old, master *stores.RedisServe
 		info := fmt.Sprint(group.Master().Do(p, "info", "replication"))
 		return strings.Count(info, "state=online") == len(group.Servers)-1
 	})
+	group.AwaitComplete()
 }
 
 // A masterWatch looks who calls itself the master, and records as failovers what it

@@ -47,9 +47,7 @@ func Sentinel(tb testing.TB) *SentinelGroup {
 	for range sentinels {
 		g.Sentinels = append(g.Sentinels, startSentinel(tb, master))
 	}
-	if err := poll(g.complete); err != nil {
-		tb.Fatalf("stores: the sentinels do not know all servers: %v", err)
-	}
+	g.AwaitComplete()
 	return g
 }
 
@@ -175,6 +173,16 @@ func (g *SentinelGroup) AwaitMaster(not *RedisServer) *RedisServer {
 		g.tb.Fatalf("stores: wait for another master: %v", err)
 	}
 	return master
+}
+
+// AwaitComplete waits until all sentinels know all servers and none of them is in the
+// middle of a failover, as the one that leads it is for seconds after there is another
+// master. When that one dies meanwhile, the leading sentinel never names another.
+func (g *SentinelGroup) AwaitComplete() {
+	g.tb.Helper()
+	if err := poll(g.complete); err != nil {
+		g.tb.Fatalf("stores: the sentinels do not come to rest: %v", err)
+	}
 }
 
 func (g *SentinelGroup) agreed(ctx context.Context) (*RedisServer, error) {
