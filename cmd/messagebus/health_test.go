@@ -12,6 +12,7 @@ import (
 func TestHealth_SaysHowAServerIs(t *testing.T) {
 	t.Parallel()
 	well := serve(t, environ{"MESSAGEBUS_ADMIN_KEY": "right"})
+	waitLive(t, well, "right")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

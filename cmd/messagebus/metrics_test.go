@@ -24,7 +24,7 @@ func scrape(t *testing.T, s *running) []string {
 func TestServe_CountsForPrometheus(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil, "--metrics-channel", "/a")
-	waitHealth(t, s, "the feed is live", func(h healthAnswer) bool { return h.OK })
+	waitLive(t, s, "")
 	publishVia(t, s, `{"channel":"/a","data":1}`)
 	publishVia(t, s, `{"channel":"/b","data":1}`)
 	text := "\n" + strings.Join(scrape(t, s), "\n") + "\n"

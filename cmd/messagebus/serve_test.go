@@ -235,18 +235,24 @@ func TestServe_FlagsTakeEffect(t *testing.T) {
 // waitHeld waits until so many requests are held.
 func waitHeld(t *testing.T, s *running, n int) {
 	t.Helper()
-	waitHealth(t, s, fmt.Sprintf("%d requests are held", n), func(h healthAnswer) bool { return h.Held == n })
+	waitHealth(t, s, "", fmt.Sprintf("%d requests are held", n), func(h healthAnswer) bool { return h.Held == n })
 }
 
-// waitHealth waits until the server says of itself what is wanted.
-func waitHealth(t *testing.T, s *running, want string, holds func(healthAnswer) bool) {
+// waitLive waits until what is published would be delivered.
+func waitLive(t *testing.T, s *running, key string) {
+	t.Helper()
+	waitHealth(t, s, key, "the feed is live", func(h healthAnswer) bool { return h.OK })
+}
+
+// waitHealth waits until the server says of itself, to who has the key, what is wanted.
+func waitHealth(t *testing.T, s *running, key, want string, holds func(healthAnswer) bool) {
 	t.Helper()
 	retry := time.NewTicker(5 * time.Millisecond)
 	defer retry.Stop()
 	deadline := time.After(20 * time.Second)
 	for {
 		var health healthAnswer
-		r := send(t, "GET", "http://"+s.admin+"/health", "", nil)
+		r := send(t, "GET", "http://"+s.admin+"/health", "", http.Header{"Authorization": {"Bearer " + key}})
 		if err := json.Unmarshal([]byte(r.body), &health); err != nil {
 			t.Fatal(err)
 		}
