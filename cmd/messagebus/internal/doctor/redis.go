@@ -85,13 +85,17 @@ type pointerFacts struct {
 }
 
 // Redis looks at the database of a client. pubSubDB is the gem's own db setting. An
-// error means that the server cannot be asked at all.
+// error means that the server cannot be asked at all. The first question is bounded by
+// the client's own timeouts, the others by ctx alone.
 func Redis(ctx context.Context, client *redis.Client, url, pubSubDB string) (*Report, error) {
 	if pubSubDB == "" {
 		pubSubDB = "0"
 	}
 	if err := client.Ping(ctx).Err(); err != nil && !redis.IsPermissionError(err) {
 		return nil, err
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		client = client.WithTimeout(time.Until(deadline)) // a single message may be huge, and the server far away
 	}
 	report := &Report{Server: Server{URL: url}}
 	look := redisLook{client: client, report: report, facts: &redisFacts{database: client.Options().DB, pubSub: pubSubPrefix + pubSubDB}}
