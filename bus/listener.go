@@ -87,7 +87,7 @@ func (l *listener) session(ctx context.Context) error {
 		return fmt.Errorf("ask the store: %w", err)
 	}
 	l.core.health.setStore(state, nil)
-	l.order = order{settle: l.core.traits.SettleHole}
+	l.order = order{settle: l.core.traits.SettleHole, found: l.order.found}
 	l.setProgress(progress{floor: state.Settled})
 	stream, since, err := l.open(ctx, state)
 	if err != nil {
@@ -148,7 +148,9 @@ func (l *listener) open(ctx context.Context, before driver.State) (stream driver
 		_ = stream.Close() // there is no other word on it
 		return nil, 0, err
 	}
-	l.mark = markOf(now)
+	if l.mark != markOf(now) {
+		l.mark, l.order.found = markOf(now), nil
+	}
 	return stream, now.GlobalID, nil
 }
 

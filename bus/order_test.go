@@ -6,6 +6,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -130,7 +132,7 @@ func (s *looseStore) GlobalBacklog(_ context.Context, after int64, most int) (dr
 func (s *looseStore) Listen(context.Context) (driver.Stream, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := &looseFeed{store: s, messages: make(chan driver.Message, 1<<16)}
+	f := &looseFeed{store: s, messages: make(chan driver.Message, 1<<16), ended: make(chan struct{})}
 	s.feeds[f] = struct{}{}
 	return f, nil
 }
@@ -144,12 +146,25 @@ func (*looseStore) Close() error { return nil }
 type looseFeed struct {
 	store    *looseStore
 	messages chan driver.Message
+	ended    chan struct{}
+}
+
+// cut ends the feeds.
+func (s *looseStore) cut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for f := range s.feeds {
+		delete(s.feeds, f)
+		close(f.ended)
+	}
 }
 
 func (f *looseFeed) Next(ctx context.Context) (driver.Message, error) {
 	select {
 	case m := <-f.messages:
 		return m, nil
+	case <-f.ended:
+		return driver.Message{}, errCut
 	case <-ctx.Done():
 		return driver.Message{}, ctx.Err()
 	}
@@ -348,6 +363,62 @@ func TestOrder_AReaderThatIsBehindGetsALateMessage(t *testing.T) {
 	})
 }
 
+// What a reader has seen of an old life of the store says nothing of what comes live
+// while it reads the new one.
+func TestOrder_WhatComesLiveToAReaderOfAnOldLifeComesOnceInOrder(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		_, b := loose(t)
+		const stored = 600 // more than is read at once
+		for i := range stored {
+			publish(t, b, "/a", i)
+		}
+		sub := subscribe(t, b, "/a", bus.Resume(10_000, 10_000, "before"))
+		publish(t, b, "/a", stored)
+		synctest.Wait()
+		if gap := nextGap(t, sub); gap.Reason != bus.GapReset {
+			t.Errorf("gap is %+v, want a reset", gap)
+		}
+		for i := range stored + 1 {
+			if got := next(t, sub); got != fmt.Sprint(i) {
+				t.Fatalf("got %s, want %d", got, i)
+			}
+		}
+		quiet(t, sub)
+	})
+}
+
+// A reader that falls behind is told of a gap anew, when it reads.
+func TestOrder_AGapIsNoLateMessage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &forgetfulStore{looseStore: newLooseStore(), closed: func() {}}
+		b := looseBus(t, store)
+		publish(t, b, "/a", 0)
+		publish(t, b, "/b", 0)
+		sub := subscribe(t, b, "/a", bus.Latest())
+		store.closed = func() {
+			store.closed = func() {}
+			store.rows = store.rows[1:]
+			store.begin("/a", `"unkept"`)
+		}
+		store.cut()
+		<-time.After(time.Minute) // the gap is queued
+		big := strings.Repeat("x", 600_000)
+		publish(t, b, "/a", big)
+		publish(t, b, "/a", big) // more than a subscription queues
+		<-time.After(time.Minute)
+		if gap := nextGap(t, sub); gap.Reason != bus.GapPossible {
+			t.Errorf("gap is %+v, want a possible one", gap)
+		}
+		for range 2 {
+			if got := next(t, sub); got != strconv.Quote(big) {
+				t.Errorf("got %.10s", got)
+			}
+		}
+	})
+}
+
 // A peer stores a message that is too large to be announced to it.
 func TestOrder_AMessageThatIsNeverAnnouncedIsFoundByTheNext(t *testing.T) {
 	t.Parallel()
@@ -360,6 +431,23 @@ func TestOrder_AMessageThatIsNeverAnnouncedIsFoundByTheNext(t *testing.T) {
 			t.Errorf("got %s, want what was not announced", got)
 		}
 		store.announce(1) // after all
+		quiet(t, sub)
+	})
+}
+
+func TestOrder_WhatWasFoundIsKnownAgainByTheNextFeed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store, b := loose(t)
+		sub := subscribe(t, b, "/a", bus.Latest())
+		store.commit(store.begin("/a", "1"))
+		publish(t, b, "/a", 2)
+		if got := next(t, sub) + next(t, sub); got != "12" {
+			t.Errorf("got %s, want 12", got)
+		}
+		store.cut()
+		<-time.After(time.Minute)
+		store.announce(1)
 		quiet(t, sub)
 	})
 }

@@ -32,7 +32,10 @@ type Subscription struct {
 	pos     Position // after what was handed out last
 	page    []*item  // read from the backlog; handed out before queue
 	recent  recentIDs
-	readTo  int64 // global id up to which page goes
+
+	// The global id up to which page goes, and the life of the store in which it does.
+	readTo   int64
+	readMark storeMark
 }
 
 // Next waits for the next message. A *GapError says that something may be
@@ -232,15 +235,22 @@ func (s *Subscription) enqueue(it *item) {
 }
 
 // keep is for a reader that is behind: it will read a live item from the
-// backlog, unless what it has read goes past the item already. s.mu must be held.
+// backlog, unless what it has read goes past the item already, and be told of a gap
+// again. s.mu must be held.
 func (s *Subscription) keep(it *item) {
-	if it.at.GlobalID > max(s.pos.seen, s.readTo) || !it.late && !s.lacks(it) {
+	if !it.isMessage() || !s.hasPassed(it) || !it.late && !s.lacks(it) {
 		return
 	}
 	if len(s.page) < maxPage+maxQueued {
 		s.page = append(s.page, it.madeLate())
 		s.signal()
 	}
+}
+
+// hasPassed reports whether what was handed out, or is read, goes past an item. Another
+// life of the store has other ids. s.mu must be held.
+func (s *Subscription) hasPassed(it *item) bool {
+	return it.mark == s.pos.mark && it.at.GlobalID <= s.pos.seen || it.mark == s.readMark && it.at.GlobalID <= s.readTo
 }
 
 // lacks reports whether an item that the reader is past was never handed to
@@ -317,7 +327,8 @@ func (s *Subscription) catchUp(ctx context.Context) error {
 
 // handOver makes part the next to be handed out. s.mu must be held.
 func (s *Subscription) handOver(part stretch) {
-	s.page, s.tail, s.readTo = part.items, part.end, part.end.seen
+	s.page, s.tail = part.items, part.end
+	s.readTo, s.readMark = part.end.seen, part.end.mark
 	if len(part.items) == 0 {
 		s.pos = part.end
 	}

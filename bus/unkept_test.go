@@ -135,7 +135,6 @@ func TestSubscribe_IsUpToDateThoughTheFeedWasInterruptedMeanwhile(t *testing.T) 
 type forgetfulStore struct {
 	*looseStore
 
-	cut    chan struct{}
 	closed func() // runs before the feed is opened
 }
 
@@ -151,37 +150,13 @@ func (s *forgetfulStore) Read(ctx context.Context, ranges []driver.Range) (drive
 
 func (s *forgetfulStore) Listen(ctx context.Context) (driver.Stream, error) {
 	s.closed()
-	stream, err := s.looseStore.Listen(ctx)
-	return forgetfulFeed{stream, s.cut}, err
-}
-
-type forgetfulFeed struct {
-	driver.Stream
-
-	cut chan struct{}
-}
-
-func (f forgetfulFeed) Next(ctx context.Context) (driver.Message, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	go func() {
-		select {
-		case <-f.cut:
-			cancel(errCut)
-		case <-ctx.Done():
-		}
-	}()
-	m, err := f.Stream.Next(ctx)
-	if cause := context.Cause(ctx); err != nil && cause != nil {
-		err = cause
-	}
-	return m, err
+	return s.looseStore.Listen(ctx)
 }
 
 func TestFeed_WhatIsNotKeptIsMissedAlsoAboveWhatIsSettled(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		store := &forgetfulStore{looseStore: newLooseStore(), cut: make(chan struct{}), closed: func() {}}
+		store := &forgetfulStore{looseStore: newLooseStore(), closed: func() {}}
 		b := bustest.On(t, store, &bus.Options{Keepalive: -1})
 		publish(t, b, "/b", 1)
 		sub := subscribe(t, b, "/a", bus.Latest())
@@ -189,7 +164,7 @@ func TestFeed_WhatIsNotKeptIsMissedAlsoAboveWhatIsSettled(t *testing.T) {
 			store.closed = func() {}
 			store.begin("/a", `"unkept"`)
 		}
-		store.cut <- struct{}{}
+		store.cut()
 		<-time.After(time.Second)
 		publish(t, b, "/a", 3)
 		if gap := nextGap(t, sub); gap.After != 1 || gap.Next != 3 || gap.Reason != bus.GapPossible {
