@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/messagebus-go/messagebus/integration/command"
+	"github.com/messagebus-go/messagebus/integration/port"
 	"github.com/messagebus-go/messagebus/integration/stores"
 )
 
@@ -80,9 +81,9 @@ func (c *terminal) again(line string) (end func()) {
 // TestCommandREADME_LinesDoWhatTheySay enters all commands of the page, in its order.
 func TestCommandREADME_LinesDoWhatTheySay(t *testing.T) {
 	t.Parallel()
-	client, admin := command.FreeAddress(t), command.FreeAddress(t)
+	client, admin := port.Address(t), port.Address(t)
 	c := newTerminal(t, "127.0.0.1:7410", client, "127.0.0.1:7411", admin, "https://example.com", "http://"+client,
-		"redis://127.0.0.1:6379", stores.Redis(t).URL(), "messagebus demo", "messagebus demo --listen "+command.FreeAddress(t),
+		"redis://127.0.0.1:6379", stores.Redis(t).URL(), "messagebus demo", "messagebus demo --listen "+port.Address(t),
 		"messagebus bench", "messagebus bench --duration 200ms")
 	goOn := map[string]string{ // what lines print that do not end
 		"serve": "127.0.0.1:7411", "demo": "http://", "subscribe": `"data":{"text":"hello"}`, "cache watch": `"op":"set"`,
@@ -144,7 +145,7 @@ func TestCommandREADME_SettingsAreTaken(t *testing.T) {
 			}
 			c.runs("messagebus config check --config settings.yaml")
 		case strings.HasPrefix(b.text, `{"user":`):
-			client := command.FreeAddress(t)
+			client := port.Address(t)
 			c := newTerminal(t, "1767225600", "32503680000") // an identity that has not expired yet
 			c.goesOn("messagebus serve --identity header --listen "+client, client)
 			ask := "curl -s -o /dev/null -w '%{http_code}' -d /news=0 -H 'X-MessageBus-Identity: " + strings.TrimSpace(b.text) +

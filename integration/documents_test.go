@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/messagebus-go/messagebus/integration/command"
+	"github.com/messagebus-go/messagebus/integration/port"
 	"github.com/messagebus-go/messagebus/integration/stores"
 )
 
@@ -256,11 +257,11 @@ func anchors(t *testing.T, path string) map[string]bool {
 // TestOperating_LinesDoWhatTheySay enters the commands of the pages for those who run a server.
 func TestOperating_LinesDoWhatTheySay(t *testing.T) {
 	t.Parallel()
-	admin := command.FreeAddress(t)
+	admin := port.Address(t)
 	c := newTerminal(t, "127.0.0.1:7411", admin, "redis://127.0.0.1:6379", stores.Redis(t).URL(),
 		"postgres://bus@127.0.0.1/app", "'"+stores.PostgresShared(t)+"'", "curl ", "curl -sS ")
 	c.env = append(c.env, "MESSAGEBUS_ADMIN_KEY=secret")
-	c.goesOn("messagebus serve --listen "+command.FreeAddress(t)+" --admin-listen "+admin, admin)
+	c.goesOn("messagebus serve --listen "+port.Address(t)+" --admin-listen "+admin, admin)
 	prints := map[string]string{"messagebus doctor": "replication", "curl ": `"verdict":`}
 	entered := 0
 	for _, page := range []string{"docs/operating.md", "docs/operating/dashboard.md"} {

@@ -15,6 +15,7 @@ import (
 	"github.com/messagebus-go/messagebus/bus/redisbus"
 	"github.com/messagebus-go/messagebus/integration/command"
 	"github.com/messagebus-go/messagebus/integration/httpcases"
+	"github.com/messagebus-go/messagebus/integration/port"
 	"github.com/messagebus-go/messagebus/integration/proxy"
 	"github.com/messagebus-go/messagebus/integration/stores"
 	"github.com/messagebus-go/messagebus/transport"
@@ -38,7 +39,7 @@ func TestHTTPClient_TableAgainstTheHandler(t *testing.T) {
 
 func TestHTTPClient_TableAgainstTheCommandAndNginx(t *testing.T) {
 	t.Parallel()
-	listen, operators := command.FreeAddress(t), command.FreeAddress(t)
+	listen, operators := port.Address(t), port.Address(t)
 	serveCommand(t, "--listen", listen, "--admin-listen", operators)
 	publish := func(tb testing.TB, channel string, number int) {
 		body := fmt.Sprintf(`{"channel":%q,"data":%d}`, channel, number)
@@ -87,7 +88,7 @@ func TestHTTPClient_TableAgainstACommandThatIsKilled(t *testing.T) {
 	for _, name := range []string{"command", "nginx"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			listen := command.FreeAddress(t)
+			listen := port.Address(t)
 			serve := func() *command.Process { return serveCommand(t, "--listen", listen, "--store", database.URL()) }
 			running, url := serve(), "http://"+listen
 			if name == "nginx" {

@@ -20,6 +20,7 @@ import (
 	"github.com/messagebus-go/messagebus/bus/redisbus"
 	"github.com/messagebus-go/messagebus/integration/browser"
 	"github.com/messagebus-go/messagebus/integration/command"
+	"github.com/messagebus-go/messagebus/integration/port"
 	"github.com/messagebus-go/messagebus/integration/stores"
 	"github.com/messagebus-go/messagebus/jsclient"
 )
@@ -41,7 +42,7 @@ func throughRestarts(t *testing.T, clients []string, listen func(base, pages str
 	database := stores.RedisShared(t)
 	store := bustest.On(t, redisPeer(t, database.Client(t), &redisbus.Options{PubSubDB: fmt.Sprint(database.PubSubDB)}), nil)
 	pages := servePages(t)
-	address := command.FreeAddress(t)
+	address := port.Address(t)
 	start := func() *command.Process {
 		p := command.Start(t, "serve", "--listen", address, "--store", database.URL(), "--cors-origin", pages, "--drain", "100ms")
 		p.WaitFor("its address", func(output string) (string, bool) { return "", strings.Contains(output, "listening for clients") })

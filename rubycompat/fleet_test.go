@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/messagebus-go/messagebus/integration/command"
+	"github.com/messagebus-go/messagebus/integration/port"
 	"github.com/messagebus-go/messagebus/transport"
 )
 
@@ -105,7 +106,7 @@ func startPages(t *testing.T) (address string) {
 // startNginx runs it until stop, or the end of the test.
 func (f *fleet) startNginx(t *testing.T, servers []string, pages string) {
 	t.Helper()
-	folder, listen := t.TempDir(), command.FreeAddress(t)
+	folder, listen := t.TempDir(), port.Address(t)
 	f.url, f.log = "http://"+listen, filepath.Join(folder, "requests")
 	config := "daemon off;\nmaster_process off;\nerror_log stderr;\npid " + folder + "/pid;\nevents {}\nhttp {\naccess_log off;\n" +
 		"log_format served '$msec $request_time $upstream_addr';\n"

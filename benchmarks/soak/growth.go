@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/messagebus-go/messagebus/benchmarks/internal/measure"
-	"github.com/messagebus-go/messagebus/integration/command"
+	"github.com/messagebus-go/messagebus/integration/port"
 	"github.com/messagebus-go/messagebus/integration/stores"
 )
 
@@ -31,7 +31,7 @@ func growth(ctx context.Context, tb testing.TB, duration, every time.Duration, p
 	tb.Helper()
 	redis := stores.Redis(tb)
 	store := redis.URL()
-	public, admin := command.FreeAddress(tb), command.FreeAddress(tb)
+	public, admin := port.Address(tb), port.Address(tb)
 	serve(tb, public, store, "--admin-listen", admin)
 	server := watcher{"http://" + admin + "/metrics", every}
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/messagebus-go/messagebus/benchmarks/internal/measure"
 	"github.com/messagebus-go/messagebus/integration/command"
+	"github.com/messagebus-go/messagebus/integration/port"
 	"github.com/messagebus-go/messagebus/integration/proxy"
 	"github.com/messagebus-go/messagebus/integration/stores"
 )
@@ -24,7 +25,7 @@ const (
 func kills(ctx context.Context, tb testing.TB, duration, every time.Duration) ([]measure.Result, error) {
 	tb.Helper()
 	store := stores.Redis(tb).URL()
-	addresses := []string{command.FreeAddress(tb), command.FreeAddress(tb), command.FreeAddress(tb)}
+	addresses := []string{port.Address(tb), port.Address(tb), port.Address(tb)}
 	servers := make([]*command.Process, len(addresses))
 	for i, address := range addresses {
 		servers[i] = serve(tb, address, store)

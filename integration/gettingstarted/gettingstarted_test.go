@@ -13,6 +13,7 @@ import (
 	"github.com/messagebus-go/messagebus/integration/browser"
 	"github.com/messagebus-go/messagebus/integration/command"
 	"github.com/messagebus-go/messagebus/integration/document"
+	"github.com/messagebus-go/messagebus/integration/port"
 )
 
 // patience is how long commands may take, a first build among them.
@@ -69,8 +70,8 @@ type folder struct {
 
 func newFolder(t *testing.T) *folder {
 	t.Helper()
-	nginx, app, server, admin := command.FreeAddress(t), command.FreeAddress(t), command.FreeAddress(t), command.FreeAddress(t)
-	host, port, err := net.SplitHostPort(app)
+	nginx, app, server, admin := port.Address(t), port.Address(t), port.Address(t), port.Address(t)
+	host, number, err := net.SplitHostPort(app)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +79,7 @@ func newFolder(t *testing.T) *folder {
 	clone := "mkdir messagebus; tar -C " + command.Root(t) + " -c --exclude .git --exclude .tools --exclude node_modules --exclude output . | tar -C messagebus -x"
 	return &folder{t: t, path: t.TempDir(), public: nginx, addresses: []string{nginx, app, server, admin}, replace: strings.NewReplacer(
 		"git clone https://github.com/messagebus-go/messagebus", clone,
-		`("127.0.0.1", 3000)`, `("`+host+`", `+port+`)`,
+		`("127.0.0.1", 3000)`, `("`+host+`", `+number+`)`,
 		"127.0.0.1:8000", nginx, "127.0.0.1:3000", app, "127.0.0.1:7410", server, "127.0.0.1:7411", admin,
 	)}
 }

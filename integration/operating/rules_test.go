@@ -16,6 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/messagebus-go/messagebus/integration/command"
+	"github.com/messagebus-go/messagebus/integration/port"
 )
 
 // promtool runs the tool that comes with Prometheus.
@@ -143,8 +144,8 @@ func TestDashboard_AsksInPromQL(t *testing.T) {
 // scrape starts the server and returns its answer to Prometheus.
 func scrape(t *testing.T) string {
 	t.Helper()
-	admin := command.FreeAddress(t)
-	command.Start(t, "serve", "--listen", command.FreeAddress(t), "--admin-listen", admin, "--metrics-channel", "/a", "--log-level", "error")
+	admin := port.Address(t)
+	command.Start(t, "serve", "--listen", port.Address(t), "--admin-listen", admin, "--metrics-channel", "/a", "--log-level", "error")
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for deadline := time.Now().Add(time.Minute); ; {
 		answer, err := client.Get("http://" + admin + "/metrics")

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/messagebus-go/messagebus/integration/command"
+	"github.com/messagebus-go/messagebus/integration/port"
 	"github.com/messagebus-go/messagebus/integration/stores"
 )
 
@@ -32,8 +33,8 @@ type packaged struct {
 // here replaces the addresses and paths of a file by those of this test.
 func (p *packaged) here(t *testing.T, others ...string) {
 	t.Helper()
-	p.clients = command.FreeAddress(t)
-	replace := strings.NewReplacer(append(others, "127.0.0.1:7410", p.clients, "127.0.0.1:7411", command.FreeAddress(t), ":7410", p.clients)...)
+	p.clients = port.Address(t)
+	replace := strings.NewReplacer(append(others, "127.0.0.1:7410", p.clients, "127.0.0.1:7411", port.Address(t), ":7410", p.clients)...)
 	for _, list := range [][]string{p.args, p.health} {
 		for i := range list {
 			list[i] = replace.Replace(list[i])

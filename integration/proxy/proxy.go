@@ -16,6 +16,7 @@ import (
 
 	"github.com/messagebus-go/messagebus/integration/command"
 	"github.com/messagebus-go/messagebus/integration/document"
+	"github.com/messagebus-go/messagebus/integration/port"
 )
 
 // A Proxy is one that runs until its test ends.
@@ -34,7 +35,7 @@ func (p *Proxy) Address() string { return p.address }
 // Nginx starts nginx in front of targets, one or as many as the page has, each host:port.
 func Nginx(tb testing.TB, targets ...string) *Proxy {
 	tb.Helper()
-	folder, listen := tb.TempDir(), command.FreeAddress(tb)
+	folder, listen := tb.TempDir(), port.Address(tb)
 	var config strings.Builder
 	config.WriteString("daemon off;\nerror_log stderr notice;\nworker_shutdown_timeout 100ms;\npid " + folder + "/pid;\nevents {}\nhttp {\naccess_log off;\n")
 	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
@@ -54,7 +55,7 @@ func Nginx(tb testing.TB, targets ...string) *Proxy {
 // HAProxy starts HAProxy in front of target, which is host:port.
 func HAProxy(tb testing.TB, target string) *Proxy {
 	tb.Helper()
-	listen := command.FreeAddress(tb)
+	listen := port.Address(tb)
 	file := write(tb, tb.TempDir(), "haproxy.cfg", documented(tb, "haproxy", listen, target))
 	return start(tb, listen, "haproxy", "-db", "-f", file)
 }
@@ -62,7 +63,7 @@ func HAProxy(tb testing.TB, target string) *Proxy {
 // Caddy starts Caddy in front of target, which is host:port.
 func Caddy(tb testing.TB, target string) *Proxy {
 	tb.Helper()
-	folder, listen := tb.TempDir(), command.FreeAddress(tb)
+	folder, listen := tb.TempDir(), port.Address(tb)
 	config := "{\nadmin off\nauto_https off\nstorage file_system " + folder + "\n}\n" + documented(tb, "caddyfile", listen, target)
 	file := write(tb, folder, "Caddyfile", config)
 	return start(tb, listen, "caddy", "run", "--config", file, "--adapter", "caddyfile")

@@ -34,10 +34,10 @@ func PgBouncer(tb testing.TB, postgres *PostgresServer) *PgBouncerServer {
 func (s *PgBouncerServer) program(postgres *PostgresServer) program {
 	config := []string{
 		"[databases]",
-		fmt.Sprintf("* = host=127.0.0.1 port=%d user=postgres", postgres.port.port),
+		fmt.Sprintf("* = host=127.0.0.1 port=%d user=postgres", postgres.port.Port),
 		"[pgbouncer]",
 		"listen_addr = 127.0.0.1",
-		fmt.Sprint("listen_port = ", s.port.port),
+		fmt.Sprint("listen_port = ", s.port.Port),
 		"unix_socket_dir =",
 		"auth_type = any",
 		"pool_mode = transaction",
@@ -71,7 +71,7 @@ func (s *PgBouncerServer) ping(ctx context.Context) error {
 }
 
 // Addr is the host and port, the same after a restart.
-func (s *PgBouncerServer) Addr() string { return s.port.address() }
+func (s *PgBouncerServer) Addr() string { return s.port.Address() }
 
 // URL is the address of a database of the Postgres server behind it.
 func (s *PgBouncerServer) URL(database string) string {

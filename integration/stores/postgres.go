@@ -70,7 +70,7 @@ func newPostgres(tb testing.TB, options PostgresOptions, fill string) (*Postgres
 func (s *PostgresServer) program(fill string) program {
 	settings := append([]string{
 		"listen_addresses=127.0.0.1",
-		fmt.Sprint("port=", s.port.port),
+		fmt.Sprint("port=", s.port.Port),
 		"unix_socket_directories=",
 		"fsync=off",
 		"max_connections=300",
@@ -131,7 +131,7 @@ func execute(ctx context.Context, url, sql string) (value string, err error) {
 }
 
 // Addr is the server's host and port, the same after a restart.
-func (s *PostgresServer) Addr() string { return s.port.address() }
+func (s *PostgresServer) Addr() string { return s.port.Address() }
 
 // URL is the address of a database; "postgres" is there from the start.
 func (s *PostgresServer) URL(database string) string {
@@ -171,7 +171,7 @@ func (s *PostgresServer) NewDatabase(tb testing.TB) string {
 // ends with the test.
 func (s *PostgresServer) Standby(tb testing.TB) *PostgresServer {
 	tb.Helper()
-	copying := "pg_basebackup -D data -R -X stream -c fast --no-sync -U postgres -h 127.0.0.1 -p " + strconv.Itoa(s.port.port)
+	copying := "pg_basebackup -D data -R -X stream -c fast --no-sync -U postgres -h 127.0.0.1 -p " + strconv.Itoa(s.port.Port)
 	standby, err := newPostgres(tb, s.options, copying)
 	if err != nil {
 		tb.Fatalf("stores: start a standby: %v", err)

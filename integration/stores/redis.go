@@ -69,7 +69,7 @@ func newRedis(tb testing.TB, options RedisOptions) (*RedisServer, error) {
 	s := &RedisServer{server: base, options: options}
 	if options.TLS {
 		if s.proof, err = newCertificate(); err != nil {
-			s.port.release()
+			s.port.Release()
 			return nil, err
 		}
 	}
@@ -99,10 +99,10 @@ func (s *RedisServer) config() []string {
 	o := s.options
 	config := []string{"bind 127.0.0.1", "protected-mode no", `save ""`}
 	if o.TLS {
-		config = append(config, "port 0", fmt.Sprint("tls-port ", s.port.port), "tls-auth-clients no",
+		config = append(config, "port 0", fmt.Sprint("tls-port ", s.port.Port), "tls-auth-clients no",
 			"tls-cert-file server.crt", "tls-key-file server.key", "tls-ca-cert-file server.crt")
 	} else {
-		config = append(config, fmt.Sprint("port ", s.port.port))
+		config = append(config, fmt.Sprint("port ", s.port.Port))
 	}
 	if o.Persistent {
 		config = append(config, "appendonly yes", "appendfsync always")
@@ -126,7 +126,7 @@ func (s *RedisServer) config() []string {
 
 // replication are the settings of a replica of this server.
 func (s *RedisServer) replication() []string {
-	config := []string{fmt.Sprint("replicaof 127.0.0.1 ", s.port.port)}
+	config := []string{fmt.Sprint("replicaof 127.0.0.1 ", s.port.Port)}
 	if s.options.Password != "" {
 		config = append(config, "masterauth "+s.options.Password)
 	}
@@ -146,7 +146,7 @@ func (s *RedisServer) ping(ctx context.Context) error {
 }
 
 // Addr is the server's host and port, the same after a restart.
-func (s *RedisServer) Addr() string { return s.port.address() }
+func (s *RedisServer) Addr() string { return s.port.Address() }
 
 // URL is the server's address, with user and password and database 0.
 func (s *RedisServer) URL() string {

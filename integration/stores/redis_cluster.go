@@ -32,7 +32,7 @@ func RedisCluster(tb testing.TB) *ClusterGroup {
 			command = append(command, slot)
 		}
 		s.Do(tb, command...)
-		s.Do(tb, "cluster", "meet", "127.0.0.1", g.Servers[0].port.port)
+		s.Do(tb, "cluster", "meet", "127.0.0.1", g.Servers[0].port.Port)
 	}
 	if err := poll(g.complete); err != nil {
 		tb.Fatalf("stores: the cluster is not complete: %v", err)

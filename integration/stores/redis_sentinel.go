@@ -69,8 +69,8 @@ func (s *SentinelServer) program(master *RedisServer) program {
 	config := []string{
 		"bind 127.0.0.1",
 		"protected-mode no",
-		fmt.Sprint("port ", s.port.port),
-		fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d %d", sentinelName, master.port.port, sentinels/2+1),
+		fmt.Sprint("port ", s.port.Port),
+		fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d %d", sentinelName, master.port.Port, sentinels/2+1),
 		fmt.Sprintf("sentinel down-after-milliseconds %s 500", sentinelName),
 		fmt.Sprintf("sentinel failover-timeout %s 5000", sentinelName),
 		fmt.Sprintf("sentinel parallel-syncs %s %d", sentinelName, replicas),
@@ -83,7 +83,7 @@ func (s *SentinelServer) program(master *RedisServer) program {
 }
 
 // Addr is the sentinel's host and port, the same after a restart.
-func (s *SentinelServer) Addr() string { return s.port.address() }
+func (s *SentinelServer) Addr() string { return s.port.Address() }
 
 func (s *SentinelServer) ping(ctx context.Context) error {
 	return s.ask(func(c *redis.SentinelClient) error { return c.Ping(ctx).Err() })

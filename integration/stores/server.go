@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/messagebus-go/messagebus/integration/port"
 )
 
 // patience is how long a server may take to start or to end, on a machine that has much
@@ -19,7 +21,7 @@ const patience = 2 * time.Minute
 // server has what every kind of server can do. It ends with its test.
 type server struct {
 	tb      testing.TB
-	port    *reservation
+	port    *port.Reservation
 	program program
 	runner  runner
 	ready   func(context.Context) error
@@ -31,11 +33,11 @@ type server struct {
 // newServer reserves a port for a server, which release gives back.
 func newServer(tb testing.TB) (*server, error) {
 	tb.Helper()
-	port, err := reservePort()
+	reserved, err := port.Reserve()
 	if err != nil {
 		return nil, err
 	}
-	return &server{tb: tb, port: port}, nil
+	return &server{tb: tb, port: reserved}, nil
 }
 
 // launch starts the program. A server that cannot be started is ended for good.
@@ -43,7 +45,7 @@ func (s *server) launch(p program, ready func(context.Context) error) error {
 	s.program, s.ready = p, ready
 	var err error
 	if s.runner, err = newRunner(p); err != nil {
-		s.port.release()
+		s.port.Release()
 		return err
 	}
 	if err := s.start(); err != nil {
@@ -166,7 +168,7 @@ func (s *server) halt(pause bool) error {
 
 // end ends the server for good, in whatever state it is.
 func (s *server) end() error {
-	defer s.port.release()
+	defer s.port.Release()
 	if s.running() {
 		if err := s.finish(s.program.abort); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			return err

@@ -17,6 +17,7 @@ import (
 
 	"github.com/messagebus-go/messagebus/integration/command"
 	"github.com/messagebus-go/messagebus/integration/document"
+	"github.com/messagebus-go/messagebus/integration/port"
 	"github.com/messagebus-go/messagebus/integration/stores"
 )
 
@@ -46,7 +47,7 @@ func newMachine(t *testing.T) *machine {
 	t.Helper()
 	m := &machine{
 		t: t, root: t.TempDir(), redis: stores.Redis(t),
-		public: command.FreeAddress(t), app: command.FreeAddress(t), server: command.FreeAddress(t), admin: command.FreeAddress(t),
+		public: port.Address(t), app: port.Address(t), server: port.Address(t), admin: port.Address(t),
 	}
 	m.replace = strings.NewReplacer(
 		"/etc/", m.root+"/etc/", "listen 80;", "listen "+m.public+";", "127.0.0.1:6379", m.redis.Addr(),
@@ -65,7 +66,7 @@ func (m *machine) install() {
 			m.t.Fatal(err)
 		}
 	}
-	_, port, err := net.SplitHostPort(m.public)
+	_, number, err := net.SplitHostPort(m.public)
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -73,7 +74,7 @@ func (m *machine) install() {
 	m.write("app/go.mod", goMod(m.t, checkout))
 	m.write("app/go.sum", readFile(m.t, filepath.Join(checkout, "rubycompat/go.sum")))
 	m.write("etc/nginx/nginx.conf", nginxConf(m.root))
-	m.write(".curlrc", fmt.Sprintf("connect-to = \"one.example.com:80:127.0.0.1:%s\"\n", port))
+	m.write(".curlrc", fmt.Sprintf("connect-to = \"one.example.com:80:127.0.0.1:%s\"\n", number))
 	m.write("bin/nginx", "#!/bin/sh\nexec "+command.Find(m.t, "nginx")+" -e stderr -c "+m.root+"/etc/nginx/nginx.conf \"$@\"\n")
 	m.write("bin/messagebus", "#!/bin/sh\nexec "+command.Binary(m.t)+" \"$@\"\n")
 	for _, program := range []string{"bin/nginx", "bin/messagebus", "app/bin/rails"} {
