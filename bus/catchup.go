@@ -35,7 +35,7 @@ func (src source) judge(p Position, page driver.Page, state driver.State) judgem
 	switch {
 	case known && p.mark.epoch() == "" && now.epoch() != "" && last == same:
 		// It was given its epoch meanwhile, and has what was seen last, or again the like.
-		return judgement{reason: GapPossible, seen: p.anchor.GlobalID}
+		return judgement{reason: reasonOfEpoch(p.mark, now), seen: p.anchor.GlobalID}
 	case known && p.mark.epoch() != now.epoch():
 		return judgement{reason: GapReset, restart: true}
 	case known && p.mark.timeline() != now.timeline() && (last == same || p.id == 0):
@@ -55,6 +55,15 @@ func (src source) judge(p Position, page driver.Page, state driver.State) judgem
 		return judgement{reason: GapPossible, seen: p.seen}
 	}
 	return judgement{seen: p.seen}
+}
+
+// reasonOfEpoch is what a reader of a store that had no epoch is told when it has one: it
+// may be another server's.
+func reasonOfEpoch(before, now storeMark) GapReason {
+	if before.timeline() != "" && before.timeline() != now.timeline() {
+		return GapFailover
+	}
+	return GapPossible
 }
 
 // likeness is how the stored message at a position compares with the one that

@@ -16,7 +16,8 @@ import (
 type unborn struct {
 	driver.Backend
 
-	born atomic.Bool
+	born     atomic.Bool
+	timeline bool // it has one before it is born, as Redis does
 }
 
 func (u *unborn) State(ctx context.Context) (driver.State, error) {
@@ -42,7 +43,10 @@ func (u *unborn) Read(ctx context.Context, ranges []driver.Range) (driver.Snapsh
 
 func (u *unborn) seen(state driver.State) driver.State {
 	if !u.born.Load() {
-		state.Epoch, state.Timeline = "", ""
+		state.Epoch = ""
+		if !u.timeline {
+			state.Timeline = ""
+		}
 	}
 	return state
 }
@@ -144,5 +148,27 @@ func TestSubscribe_AStoreThatIsGivenItsEpochAndHasWhatWasSeenGoesOn(t *testing.T
 	}
 	if got := next(t, sub); got != "3" {
 		t.Errorf("got %s, want 3", got)
+	}
+}
+
+func TestSubscribe_AFailoverOfAStoreThatHadNoEpochYetIsTold(t *testing.T) {
+	t.Parallel()
+	store := bustest.NewStore(t)
+	hidden := &unborn{Backend: store.Dial(), timeline: true}
+	publisher := bustest.On(t, store, nil)
+	publish(t, publisher, "/a", 1)
+	sub := subscribe(t, bustest.On(t, hidden, nil), "/a", bus.After(0))
+	if got := next(t, sub); got != "1" {
+		t.Errorf("got %s, want 1", got)
+	}
+	publish(t, publisher, "/a", "lost")
+	store.Faults().FailOver(1)
+	publish(t, publisher, "/a", 2)
+	hidden.born.Store(true)
+	if gap := nextGap(t, sub); gap.After != 1 || gap.Next != 2 || gap.Reason != bus.GapFailover {
+		t.Errorf("got %v, want a failover between 1 and 2", &gap)
+	}
+	if got := next(t, sub); got != "2" {
+		t.Errorf("got %s, want 2", got)
 	}
 }
