@@ -21,6 +21,7 @@ type digest struct {
 	spots    []spot // where the client stands then
 	end      int64  // the global id up to which all channels are in it; 0: it was not cut by that
 	more     bool   // the store has more for the client
+	anew     bool   // the ids of all channels have begun again
 	loose    bool   // what was read is remembered: the pages may lack what is below their last
 }
 
@@ -93,7 +94,7 @@ func (d *digest) isFull(most int) bool { return most > 0 && d.size >= most }
 
 func (d *digest) append(channel string, m *bus.Message, epoch string) {
 	if d.frames != nil {
-		f := d.frames.of(m)
+		f := d.frames.of(m, epoch)
 		d.pieces = append(d.pieces, piece{gid: m.GlobalID, epoch: epoch, frame: f})
 		d.size += f.size()
 		return
@@ -157,12 +158,13 @@ func (h *Handler) firstDigest(q *query, pages map[string]bus.Page, to *recipient
 		if q.gaps {
 			q.header.Set(epochHeader, page.Position.Epoch())
 		}
-		if len(page.Messages) > 0 && d.isFull(most) || !d.cutPage(&page) {
+		left := len(page.Messages) > 0 && d.isFull(most) || !d.cutPage(&page)
+		if q.gaps && !ahead && (!left || beginsLife(page.Gap)) {
+			h.tell(d, &page, to)
+		}
+		if left {
 			d.leave(a.before(&page)).began = a.beganBefore(&page)
 			continue
-		}
-		if q.gaps && !ahead {
-			h.tell(d, &page, to)
 		}
 		at := d.add(a.channel, &page, h.chooser(a.channel, to), most)
 		at.began = a.began(ahead, at)
@@ -202,6 +204,27 @@ const (
 // readOf is how many messages of each of so many channels are read at once.
 func (h *Handler) readOf(channels int) int { return max(h.atOnce/max(channels, 1), minRead) }
 
+// readOneLife reads until all pages are of one life of the store: it may fail over
+// between the round trips of a read.
+func readOneLife(ctx context.Context, view *bus.Bus, from map[string]bus.Position, most int) (map[string]bus.Page, error) {
+	for {
+		pages, err := view.ReadSome(ctx, from, most)
+		if err != nil || areOfOneLife(pages) {
+			return pages, err
+		}
+	}
+}
+
+func areOfOneLife(pages map[string]bus.Page) bool {
+	epoch := ""
+	for _, page := range pages {
+		if epoch = cmp.Or(epoch, page.Position.Epoch()); page.Position.Epoch() != epoch {
+			return false
+		}
+	}
+	return true
+}
+
 // readFirst reads what a query asks for, in one round trip.
 func (h *Handler) readFirst(ctx context.Context, q *query) (map[string]bus.Page, error) {
 	most := h.readOf(len(q.asks))
@@ -210,7 +233,7 @@ func (h *Handler) readFirst(ctx context.Context, q *query) (map[string]bus.Page,
 		from[a.channel] = a.position(most)
 	}
 	view := h.view(&q.identity)
-	pages, err := view.ReadSome(ctx, from, most)
+	pages, err := readOneLife(ctx, view, from, most)
 	if err == nil && q.resumed != nil {
 		pages, err = q.readOn(ctx, view, from, pages, most)
 	}

@@ -133,17 +133,18 @@ func (h *Handler) readFor(clients []*client) error {
 	return nil
 }
 
-// frames are the messages that were read at once, by channel and global id, so
-// that each is encoded once for all who get it.
+// frames are the messages that were read at once, by channel, epoch and global id,
+// so that each is encoded once for all who get it. The store may have failed over
+// meanwhile.
 type frames map[frameKey]*frame
 
 type frameKey struct {
-	channel string
-	gid     int64
+	channel, epoch string
+	gid            int64
 }
 
-func (fs frames) of(m *bus.Message) *frame {
-	key := frameKey{m.Channel, m.GlobalID}
+func (fs frames) of(m *bus.Message, epoch string) *frame {
+	key := frameKey{m.Channel, epoch, m.GlobalID}
 	f := fs[key]
 	if f == nil {
 		f = newFrame(m)
@@ -154,19 +155,21 @@ func (fs frames) of(m *bus.Message) *frame {
 
 // digestOf is what c gets of what was read for t.
 func (h *Handler) digestOf(c *client, t *task, read *bus.Reading, made frames) *digest {
-	d := &digest{spots: make([]spot, 0, len(t.subs)), frames: made, loose: h.loose}
+	d := &digest{spots: make([]spot, 0, len(t.subs)), frames: made, anew: true, loose: h.loose}
 	pages := t.pages(read)
 	most := h.bound(d, c.encoder.ordered(), slices.Values(pages))
 	for i, s := range t.subs {
 		page := pages[i]
-		if d.isFull(most) || !d.cutPage(&page) {
+		d.anew = d.anew && isReset(page.Gap)
+		left := d.isFull(most) || !d.cutPage(&page)
+		if t.gaps && (!left || beginsLife(page.Gap)) {
+			h.tell(d, &page, &c.recipient)
+		}
+		if left {
 			d.leave(nil)
 			continue
 		}
 		page.Messages = c.unread(s, page.Messages)
-		if t.gaps {
-			h.tell(d, &page, &c.recipient)
-		}
 		d.add(s.channel, &page, h.chooser(s.channel, &c.recipient), most)
 	}
 	return d
@@ -221,10 +224,15 @@ func (t *task) pages(read *bus.Reading) []bus.Page {
 
 // resume gives c what was read for it, unless some of it is not wanted any more.
 func (c *client) resume(d *digest, t task) {
+	if d.anew {
+		t.newest = 0
+	}
 	lead := c.encoder.again(d, t.newest)
 	c.mu.Lock()
 	if c.version != t.version || c.barred {
 		d, t.subs, lead = &digest{more: true}, nil, nil
+	} else {
+		c.newest = t.newest
 	}
 	c.settle(d, t.subs, lead)
 	if len(lead) > 0 && c.encoder.single() {

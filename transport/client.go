@@ -75,7 +75,7 @@ type subscription struct {
 	channel string
 	entry   *entry // set before anybody else knows the client
 	slot    int    // guarded by the shard's mu
-	offered int64  // global id of the last message found by the index; the feed's own
+	offered int64  // the round of the index in which it was found last; the feed's own
 
 	// Guarded by client.mu.
 	sent            *bus.Position // up to what was handed to the connection; nil before the first read

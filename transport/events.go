@@ -60,7 +60,7 @@ func (h *Handler) readEvents(w http.ResponseWriter, r *http.Request, q *query) e
 func (a ask) afterEvent() bus.Position {
 	switch gid, epoch := a.event.globalID, a.event.epoch; {
 	case a.fromNow || a.last <= 0 || a.mark == nil && epoch != "" || a.mark != nil && a.mark.epoch != epoch:
-		return bus.Resume(0, gid, epoch)
+		return bus.Resume(0, 0, epoch).SeenUpTo(gid)
 	case a.mark != nil:
 		return bus.Resume(a.last, a.mark.globalID, epoch).SeenUpTo(gid)
 	default:
@@ -93,8 +93,8 @@ func (q *query) readOn(ctx context.Context, view *bus.Bus, from map[string]bus.P
 	for {
 		seen := false
 		for channel, page := range pages {
-			gaps[channel] = cmp.Or(gaps[channel], page.Gap)
-			if page.More && page.Position.GlobalID() <= q.resumed.globalID {
+			gaps[channel] = cmp.Or(gaps[channel], afterReturn(page.Gap))
+			if page.More && !isReset(gaps[channel]) && page.Position.GlobalID() <= q.resumed.globalID {
 				from[channel], seen = page.Position, true
 			}
 		}
@@ -102,7 +102,7 @@ func (q *query) readOn(ctx context.Context, view *bus.Bus, from map[string]bus.P
 			break
 		}
 		var err error
-		if pages, err = view.ReadSome(ctx, from, most); err != nil {
+		if pages, err = readOneLife(ctx, view, from, most); err != nil {
 			return nil, err
 		}
 	}
@@ -114,6 +114,17 @@ func (q *query) readOn(ctx context.Context, view *bus.Bus, from map[string]bus.P
 		return pages, nil
 	}
 	return pages, q.forgiveTrimmed(ctx, view, pages)
+}
+
+// afterReturn is a gap to somebody who has come back after an event. The ids of another
+// server say nothing of it: all that is stored comes anew.
+func afterReturn(gap *bus.GapError) *bus.GapError {
+	if gap == nil || gap.Reason != bus.GapFailover {
+		return gap
+	}
+	anew := *gap
+	anew.Reason = bus.GapReset
+	return &anew
 }
 
 // forgiveTrimmed drops the gaps of channels of which something is stored from

@@ -47,6 +47,16 @@ func parsePositions(text string) (map[string]mark, error) {
 	return marks, nil
 }
 
+// isReset reports whether what follows a gap has ids that say nothing of those before.
+func isReset(gap *bus.GapError) bool { return gap != nil && gap.Reason == bus.GapReset }
+
+// beginsLife reports whether the store is another one behind a gap. Such a gap is told at
+// once, though the messages of its channel are left for later: what else the client is
+// sent has it take the epoch that is named there for that of all channels.
+func beginsLife(gap *bus.GapError) bool {
+	return isReset(gap) || gap != nil && gap.Reason == bus.GapFailover
+}
+
 // A gapReport collects what clients are told of losses.
 type gapReport struct{ members []byte }
 

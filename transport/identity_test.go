@@ -44,7 +44,7 @@ func runThieves(t *testing.T, seed uint64) {
 		running.Go(func() {
 			for ctx.Err() == nil {
 				visit := newThief(random)
-				visit.session(r, random, ctx.Done())
+				visit.session(ctx, r, random)
 				mu.Lock()
 				visits = append(visits, visit)
 				mu.Unlock()
@@ -64,11 +64,8 @@ func runThieves(t *testing.T, seed uint64) {
 }
 
 func newThief(random *rand.Rand) *reader {
-	r := &reader{
-		user: random.IntN(modelUsers), client: random.IntN(modelClients), site: []string{"", "s1", "s2"}[random.IntN(3)],
-		channels: []string{"/a", "/b", "/c", "/global/g", "__seq"},
-		last:     make(map[string]int), got: make(map[string][]int),
-	}
+	r := newReader(random.IntN(modelUsers), random.IntN(modelClients), "/a", "/b", "/c", "/global/g", "__seq")
+	r.site = []string{"", "s1", "s2"}[random.IntN(3)]
 	for _, channel := range r.channels {
 		r.last[channel] = random.IntN(400) - 10
 	}
@@ -78,8 +75,8 @@ func newThief(random *rand.Rand) *reader {
 // checkAllowed returns how many messages r has got, each of which must be for it.
 func (r *reader) checkAllowed(t *testing.T, all []posted) (n int) {
 	t.Helper()
-	for channel, numbers := range r.got {
-		for _, number := range numbers {
+	for channel := range r.heard {
+		for _, number := range r.numbers(channel) {
 			if m := all[number]; m.channel != channel || !r.mayHave(m) {
 				t.Errorf("client %d of user %d of site %q got message %d, %+v", r.client, r.user, r.site, number, m)
 			}

@@ -7,6 +7,7 @@ import "github.com/messagebus-go/messagebus/bus"
 type targetIndex struct {
 	users, groups map[bus.ID]subscriptions // users as bus.ID.User has them
 	clients       map[string]subscriptions
+	round         int64 // counts what was looked up; the feed's own
 }
 
 type subscriptions map[*subscription]struct{}
@@ -54,12 +55,13 @@ func removeFrom[K comparable](lists map[K]subscriptions, key K, s *subscription)
 
 // find calls take once for each subscription that a may be for: those of its
 // clients or, where it names none, of its users and groups. Whether it really
-// is, the caller finds out. gid is that of the message.
-func (x *targetIndex) find(a *audience, gid int64, take func(*subscription)) {
+// is, the caller finds out.
+func (x *targetIndex) find(a *audience, take func(*subscription)) {
+	x.round++
 	each := func(list subscriptions) {
 		for s := range list {
-			if s.offered != gid { // it may be found by several targets
-				s.offered = gid
+			if s.offered != x.round { // it may be found by several targets
+				s.offered = x.round
 				take(s)
 			}
 		}

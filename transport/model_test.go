@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"math/rand/v2"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -59,7 +59,32 @@ type reader struct {
 	site     string
 	channels []string
 	last     map[string]int
-	got      map[string][]int // numbers of messages, by channel
+	heard    map[string][]heard // by channel
+	marks    *marks             // what it says of its positions; nil: nothing, and it is not told of gaps
+}
+
+// heard is a message of which the data is n, or a gap.
+type heard struct {
+	n, id, gid int
+	gap        *toldGap
+}
+
+func newReader(user, client int, channels ...string) *reader {
+	return &reader{
+		user: user, client: client, site: []string{"", "s1", "s2"}[user%3], channels: channels,
+		last: make(map[string]int), heard: make(map[string][]heard),
+	}
+}
+
+// numbers are those of the messages that came of a channel.
+func (r *reader) numbers(channel string) []int {
+	var numbers []int
+	for _, h := range r.heard[channel] {
+		if h.gap == nil {
+			numbers = append(numbers, h.n)
+		}
+	}
+	return numbers
 }
 
 func (r *reader) groups() []int { return []int{r.user % 2, 10 + r.user%3} }
@@ -116,14 +141,11 @@ func runModel(t *testing.T, seed uint64) {
 	defer stop()
 	var running sync.WaitGroup
 	for i := range readers {
-		readers[i] = &reader{
-			user: i / modelClients, client: i % modelClients, site: []string{"", "s1", "s2"}[i/modelClients%3], channels: channels,
-			last: make(map[string]int), got: make(map[string][]int),
-		}
+		readers[i] = newReader(i/modelClients, i%modelClients, channels...)
 		readerRnd := rand.New(rand.NewPCG(seed, uint64(100+i)))
 		running.Go(func() {
 			for ctx.Err() == nil {
-				readers[i].session(r, readerRnd, ctx.Done())
+				readers[i].session(ctx, r, readerRnd)
 			}
 		})
 	}
@@ -146,20 +168,11 @@ func runModel(t *testing.T, seed uint64) {
 func publishMany(t *testing.T, r *rig, rnd *rand.Rand, cut func()) []posted {
 	t.Helper()
 	var all []posted
-	pick := func(below int) []int {
-		if rnd.IntN(3) > 0 {
-			return nil
-		}
-		return []int{rnd.IntN(below), rnd.IntN(below)}
-	}
 	for i := range 400 {
-		m := posted{channel: []string{"/a", "/b", "/c", "/global/g"}[rnd.IntN(4)], clients: pick(modelClients)}
+		m := randomPosted(rnd)
 		b := r.bus
-		if m.site = []string{"", "s1", "s2"}[rnd.IntN(3)]; m.site != "" {
+		if m.site != "" {
 			b = b.Site(m.site)
-		}
-		if !strings.HasPrefix(m.channel, "/global/") {
-			m.users, m.groups = pick(modelUsers), pick(13)
 		}
 		publish(t, b, m.channel, i, m.options()...)
 		all = append(all, m)
@@ -171,6 +184,20 @@ func publishMany(t *testing.T, r *rig, rnd *rand.Rand, cut func()) []posted {
 		}
 	}
 	return all
+}
+
+func randomPosted(rnd *rand.Rand) posted {
+	pick := func(below int) []int {
+		if rnd.IntN(3) > 0 {
+			return nil
+		}
+		return []int{rnd.IntN(below), rnd.IntN(below)}
+	}
+	m := posted{channel: []string{"/a", "/b", "/c", "/global/g"}[rnd.IntN(4)], clients: pick(modelClients), site: []string{"", "s1", "s2"}[rnd.IntN(3)]}
+	if !strings.HasPrefix(m.channel, "/global/") {
+		m.users, m.groups = pick(modelUsers), pick(13)
+	}
+	return m
 }
 
 func (m posted) options() []bus.PublishOption {
@@ -198,25 +225,35 @@ func (m posted) options() []bus.PublishOption {
 	return opts
 }
 
-// session is one connection, which may end in the middle of anything.
-func (r *reader) session(on *rig, rnd *rand.Rand, stop <-chan struct{}) {
+// session is one connection, which may end in the middle of anything, and does
+// when ctx is done.
+func (r *reader) session(ctx context.Context, on *rig, rnd *rand.Rand) {
 	pause := func() {
 		if rnd.IntN(8) == 0 { // slow
-			select {
-			case <-time.After(time.Duration(rnd.IntN(1500)) * time.Millisecond):
-			case <-stop:
-			}
+			sleep(ctx, time.Duration(rnd.IntN(1500))*time.Millisecond)
 		}
 	}
-	switch leaves := rnd.IntN(40); rnd.IntN(4) {
+	r.visit(ctx, on, rnd.IntN(4), rnd.IntN(40), 1+rnd.IntN(3), pause)
+}
+
+// visit is one connection, from which so many parts are taken at most.
+func (r *reader) visit(ctx context.Context, on *rig, way, most, times int, pause func()) {
+	switch way {
 	case 0:
-		r.poll(on, leaves, pause, "Dont-Chunk: 1")
+		r.poll(ctx, on, most, pause, "Dont-Chunk: 1")
 	case 1:
-		r.poll(on, leaves, pause)
+		r.poll(ctx, on, most, pause)
 	case 2:
-		r.listen(on, leaves, rnd, pause)
+		r.listen(ctx, on, most, times, pause)
 	case 3:
-		r.talk(on, leaves, pause, stop)
+		r.talk(ctx, on, most, pause)
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
 	}
 }
 
@@ -225,54 +262,79 @@ func (r *reader) head() []string {
 	return []string{fmt.Sprintf("X-User: %d", r.user), fmt.Sprintf("X-Groups: [%d,%d]", r.groups()[0], r.groups()[1]), "X-Site: " + r.site}
 }
 
+// asks are what r lacks, as the members of a body.
+func (r *reader) asks() map[string]any {
+	asks := make(map[string]any)
+	for _, channel := range r.channels {
+		asks[channel] = r.last[channel]
+	}
+	if r.marks != nil {
+		asks["__pos"] = r.marks.text()
+	}
+	return asks
+}
+
 // form asks for what r lacks.
 func (r *reader) form() string {
-	var fields []string
-	for _, channel := range r.channels {
-		fields = append(fields, fmt.Sprintf("%s=%d", channel, r.last[channel]))
+	form := make(url.Values)
+	for name, value := range r.asks() {
+		form.Set(name, fmt.Sprint(value))
 	}
-	return strings.Join(fields, "&")
+	return form.Encode()
 }
 
 // poll gets one answer, or so many parts at most.
-func (r *reader) poll(on *rig, most int, pause func(), head ...string) {
+func (r *reader) poll(ctx context.Context, on *rig, most int, pause func(), head ...string) {
 	conn, err := on.server.Dial(context.Background())
 	if err != nil {
 		on.tb.Error(err)
 		return
 	}
 	defer conn.Close()
-	p := send(on.tb, conn, request("/message-bus/"+r.id()+"/poll", r.form(), append(head, r.head()...)...)).head()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	p := send(on.tb, conn, request("/message-bus/"+r.id()+"/poll", r.form(), append(head, r.head()...)...))
+	if err := r.takeAnswer(p, most, pause); err != nil && !errors.Is(err, io.EOF) && ctx.Err() == nil {
+		on.tb.Error(err)
+	}
+}
+
+func (r *reader) takeAnswer(p *peer, most int, pause func()) error {
+	if err := p.tryHead(); err != nil {
+		return err
+	}
+	r.marks.meet(p.header.Get("Message-Bus-Epoch"))
 	if p.header.Get("Content-Length") != "" {
-		r.take(on.tb, p.body())
-		return
+		body, err := p.tryBody()
+		if err == nil {
+			r.take(p.tb, body)
+		}
+		return err
 	}
 	for range most {
 		part, err := p.tryPart()
-		if errors.Is(err, io.EOF) || err == nil && part == "" {
-			return
+		if err != nil || part == "" {
+			return err
 		}
-		if err != nil {
-			on.tb.Error(err)
-			return
-		}
-		r.take(on.tb, part)
+		r.take(p.tb, part)
 		pause()
 	}
+	return nil
 }
 
 // listen is a browser that is cut off a few times, and comes back with the last
 // id of all.
-func (r *reader) listen(on *rig, most int, rnd *rand.Rand, pause func()) {
+func (r *reader) listen(ctx context.Context, on *rig, most, times int, pause func()) {
 	last, query := "", r.form()
-	for range 1 + rnd.IntN(3) {
+	for range times {
 		l := on.listen(r.id(), query, last, r.head()...)
+		r.marks.meet(l.http.Header.Get("Message-Bus-Epoch"))
+		stop := context.AfterFunc(ctx, func() { l.body.Close() })
 		for range most {
 			e, open := l.next()
 			if !open {
 				break
 			}
-			if e.name == "" || e.name == "status" {
+			if e.name == "" || e.name == "status" || e.name == "gap" && r.marks != nil {
 				r.take(on.tb, "["+e.data+"]")
 			} else {
 				on.tb.Errorf("event %+v", e)
@@ -280,18 +342,15 @@ func (r *reader) listen(on *rig, most int, rnd *rand.Rand, pause func()) {
 			pause()
 		}
 		last = l.last
+		stop()
 		l.body.Close()
 	}
 }
 
 // talk is a WebSocket.
-func (r *reader) talk(on *rig, most int, pause func(), stop <-chan struct{}) {
+func (r *reader) talk(ctx context.Context, on *rig, most int, pause func()) {
 	s, _ := on.open(r.id(), r.head()...)
-	asks := make(map[string]int)
-	for _, channel := range r.channels {
-		asks[channel] = r.last[channel]
-	}
-	command, err := json.Marshal(map[string]any{"subscribe": asks})
+	command, err := json.Marshal(map[string]any{"subscribe": r.asks()})
 	if err != nil {
 		on.tb.Error(err)
 	}
@@ -306,7 +365,7 @@ func (r *reader) talk(on *rig, most int, pause func(), stop <-chan struct{}) {
 			r.take(on.tb, part)
 		case <-s.closed:
 			return
-		case <-stop:
+		case <-ctx.Done():
 			said = most
 		}
 		pause()
@@ -328,20 +387,39 @@ func (r *reader) take(tb testing.TB, part string) {
 		tb.Error(err)
 	}
 	for _, m := range messages {
-		if m.Channel == "/__subscribed" {
-			continue
+		if m.Channel != "/__subscribed" && m.Channel != "/__gap" {
+			r.marks.begin(r.channels)
 		}
-		if m.Channel != "/__status" {
+		switch m.Channel {
+		case "/__subscribed":
+			var confirmed struct{ Epoch string }
+			read(tb, m.Data, &confirmed)
+			r.marks.meet(confirmed.Epoch)
+		case "/__gap":
+			var gaps map[string]*toldGap
+			read(tb, m.Data, &gaps)
+			r.takeGaps(gaps)
+		case "/__status":
+			var at map[string]int
+			read(tb, m.Data, &at)
+			for channel, last := range at {
+				r.last[channel] = last
+				r.marks.stand(channel, 0)
+			}
+		default:
 			r.last[m.Channel] = m.ID
+			r.marks.stand(m.Channel, m.GlobalID)
 			n, _ := strconv.Atoi(string(m.Data))
-			r.got[m.Channel] = append(r.got[m.Channel], n)
-			continue
+			r.heard[m.Channel] = append(r.heard[m.Channel], heard{n: n, id: m.ID, gid: m.GlobalID})
 		}
-		var at map[string]int
-		if err := json.Unmarshal(m.Data, &at); err != nil {
-			tb.Error(err)
-		}
-		maps.Copy(r.last, at)
+	}
+	r.marks.begin(r.channels)
+}
+
+func read(tb testing.TB, data []byte, into any) {
+	tb.Helper()
+	if err := json.Unmarshal(data, into); err != nil {
+		tb.Error(err)
 	}
 }
 
@@ -355,8 +433,8 @@ func (r *reader) check(t *testing.T, all []posted) {
 		}
 	}
 	for _, channel := range r.channels {
-		if fmt.Sprint(r.got[channel]) != fmt.Sprint(want[channel]) {
-			t.Errorf("client %d of user %d of site %q got of %s\n%v, want\n%v", r.client, r.user, r.site, channel, r.got[channel], want[channel])
+		if fmt.Sprint(r.numbers(channel)) != fmt.Sprint(want[channel]) {
+			t.Errorf("client %d of user %d of site %q got of %s\n%v, want\n%v", r.client, r.user, r.site, channel, r.numbers(channel), want[channel])
 		}
 	}
 }

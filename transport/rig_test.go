@@ -152,45 +152,60 @@ func send(tb testing.TB, conn net.Conn, text string) *peer {
 // head reads the head of the answer.
 func (p *peer) head() *peer {
 	p.tb.Helper()
-	p.header = make(http.Header)
-	status := p.line()
-	if _, err := fmt.Sscanf(status, "HTTP/1.1 %d", &p.status); err != nil {
-		p.tb.Fatalf("status line %q: %v", status, err)
-	}
-	for line := p.line(); line != ""; line = p.line() {
-		p.lines = append(p.lines, line)
-		name, value, _ := strings.Cut(line, ": ")
-		p.header.Add(name, value)
+	if err := p.tryHead(); err != nil {
+		p.tb.Fatal(err)
 	}
 	return p
 }
 
-func (p *peer) line() string {
-	p.tb.Helper()
+func (p *peer) tryHead() error {
+	p.header = make(http.Header)
+	status, err := p.line()
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Sscanf(status, "HTTP/1.1 %d", &p.status); err != nil {
+		return fmt.Errorf("status line %q: %w", status, err)
+	}
+	for {
+		line, err := p.line()
+		if line == "" {
+			return err
+		}
+		p.lines = append(p.lines, line)
+		name, value, _ := strings.Cut(line, ": ")
+		p.header.Add(name, value)
+	}
+}
+
+func (p *peer) line() (string, error) {
 	line, err := p.in.ReadString('\n')
 	if err != nil {
-		p.tb.Fatalf("read a line: %v", err)
+		return "", fmt.Errorf("read a line: %w", err)
 	}
-	return strings.TrimSuffix(line, "\r\n")
+	return strings.TrimSuffix(line, "\r\n"), nil
 }
 
 // body reads the body of an answer that has a length.
 func (p *peer) body() string {
 	p.tb.Helper()
-	n, err := strconv.Atoi(p.header.Get("Content-Length"))
+	body, err := p.tryBody()
 	if err != nil {
-		p.tb.Fatalf("content-length: %v", err)
+		p.tb.Fatal(err)
 	}
-	return p.bytes(n)
+	return body
 }
 
-func (p *peer) bytes(n int) string {
-	p.tb.Helper()
+func (p *peer) tryBody() (string, error) {
+	n, err := strconv.Atoi(p.header.Get("Content-Length"))
+	if err != nil {
+		return "", fmt.Errorf("content-length: %w", err)
+	}
 	b := make([]byte, n)
 	if _, err := io.ReadFull(p.in, b); err != nil {
-		p.tb.Fatalf("read %d bytes: %v", n, err)
+		return "", fmt.Errorf("read %d bytes: %w", n, err)
 	}
-	return string(b)
+	return string(b), nil
 }
 
 // part reads one HTTP chunk, which is one part; "" after the last one.

@@ -125,7 +125,7 @@ func (t *table) offer(name string, f *frame, take func(*subscription)) *entry {
 	switch {
 	case f.follows && f.skip:
 	case lookUp:
-		e.index.find(&f.audience, f.gid, take)
+		e.index.find(&f.audience, take)
 	default:
 		for _, s := range e.subs {
 			take(s)
