@@ -217,6 +217,7 @@ func (r *historyReader) move(ctx context.Context) error {
 		r.bus = r.buses[r.random.IntN(len(r.buses))]
 	}
 	r.sub.Close()
+	r.h.Note(fmt.Sprintf("%s moves to peer %d, to %d (%d)", r.name, r.bus.number, from.ID(), from.GlobalID()))
 	return again(ctx, func() error {
 		sub, err := r.resume(ctx, from)
 		if err == nil {

@@ -29,12 +29,15 @@ func TestFaultHistory_Redis(t *testing.T)         { t.Parallel(); playHistory(t,
 func TestFaultHistory_RedisSentinel(t *testing.T) { t.Parallel(); playHistory(t, sentinelStage) }
 func TestFaultHistory_Postgres(t *testing.T)      { t.Parallel(); playHistory(t, postgresStage) }
 
-// In a bubble, where time is not waited for, a minute takes a second or two.
-func TestFaultHistory_MemoryManyTimes(t *testing.T) {
-	t.Parallel()
-	for i := range historiesInBubbles {
+func TestFaultHistory_MemoryManyTimes(t *testing.T) { t.Parallel(); playInBubbles(t, 5, memoryStage) }
+
+// playInBubbles plays histories in bubbles, where time is not waited for: a minute takes a
+// second or two.
+func playInBubbles(t *testing.T, histories int, build func(*play) stage) {
+	t.Helper()
+	for i := range histories {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { playHistory(t, memoryStage) })
+			synctest.Test(t, func(t *testing.T) { playHistory(t, build) })
 		})
 	}
 }
@@ -54,8 +57,6 @@ const (
 	// historyPatience is how long a store may take to recover: a queue of hundreds of
 	// messages is flushed one by one.
 	historyPatience = 2 * time.Minute
-
-	historiesInBubbles = 5
 )
 
 // A stage is where a history plays: peers on one store, and what can happen to it.
@@ -65,7 +66,8 @@ type stage struct {
 	// oneLife is whether a reader that moves to another peer may find an earlier life
 	// of the store there: it stays with its own.
 	oneLife bool
-	end     func() // ends what the stage itself does; nil: nothing
+	others  []func(context.Context) // publish beside the peers, until their context ends
+	end     func()                  // ends what the stage itself does; nil: nothing
 }
 
 // A fault breaks something and mends it again. Its weight is how often it is chosen.
@@ -241,6 +243,9 @@ func (p *play) startPublishers() *publishing {
 				_ = p.publish(b, historyPlaces[random.IntN(len(historyPlaces))], payload) // it is in the history
 			}
 		})
+	}
+	for _, publish := range p.stage.others {
+		work.work.Go(func() { publish(ctx) })
 	}
 	p.Cleanup(work.stop)
 	return work

@@ -87,12 +87,17 @@ func (j *judge) begun(at time.Duration) int {
 	return sort.Search(len(j.breaks), func(i int) bool { return j.breaks[i].Began > at })
 }
 
-// survives is the last life in which what was stored in one can be read.
-func (j *judge) survives(life int) int {
-	for life < len(j.breaks) && j.breaks[life].Kind == Failover {
+// survives is the last life in which what was stored on a channel in one can be read.
+func (j *judge) survives(life int, channel string) int {
+	for life < len(j.breaks) && !j.breaks[life].empties(channel) {
 		life++
 	}
 	return life
+}
+
+// empties reports whether nothing of a channel is kept.
+func (b *Break) empties(channel string) bool {
+	return b.Kind == Wipe || b.Kind == Restart && b.Channel == channel
 }
 
 // identities checks all sightings together: a message has one pair of ids, and in one
@@ -182,12 +187,13 @@ func (p *Publish) unlike(s Sighting) string {
 // ordered checks the order and that nothing comes twice, between two resets.
 func (j *judge) ordered(r *Reader) (broken []error) {
 	var high, next int64
+	var told time.Duration // when next was
 	once := map[int64]bool{}
 	for i, s := range r.Sightings {
 		wrong := ""
 		switch {
 		case s.Gap != nil:
-			if next = s.Gap.Next; s.Gap.Reason == bus.GapPossible {
+			if next, told = s.Gap.Next, s.At; s.Gap.Reason == bus.GapPossible {
 				next = 0 // what was on its way may have come
 			}
 			if s.Gap.Reason == bus.GapReset {
@@ -202,18 +208,28 @@ func (j *judge) ordered(r *Reader) (broken []error) {
 		case s.Late:
 		case s.GlobalID <= high:
 			wrong = fmt.Sprintf("it came after the global id %d", high)
-		case r.id(s.ID, s.GlobalID) < next:
+		case r.id(s.ID, s.GlobalID) < next && !j.hasRestarted(r.Start.Channel, told, s.At):
 			wrong = fmt.Sprintf("the gap before it goes on to %d", next)
 		}
 		if s.Gap == nil {
 			once[s.GlobalID] = true
 			high = max(high, s.GlobalID)
+			if !s.Late {
+				next = 0 // ids ascend with the global ids, but for a restart
+			}
 		}
 		if wrong != "" {
 			broken = append(broken, fmt.Errorf("sighting %d, %v: %s", i, s, wrong))
 		}
 	}
 	return broken
+}
+
+// hasRestarted reports whether the ids of a channel may have begun again between two moments.
+func (j *judge) hasRestarted(channel string, from, to time.Duration) bool {
+	return slices.ContainsFunc(j.breaks, func(b *Break) bool {
+		return b.Kind == Restart && b.Channel == channel && b.Began <= to && b.Ended >= from
+	})
 }
 
 // wasBefore reports whether a message was published before the reader came: what was

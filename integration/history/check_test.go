@@ -54,6 +54,13 @@ func (s *scene) failover(lost int64) {
 	s.all -= lost
 }
 
+// restart makes the ids of a channel begin again.
+func (s *scene) restart(channel string) {
+	s.breaks(Restart)
+	s.h.breaks[len(s.h.breaks)-1].Channel = channel
+	s.ids[channel] = 0
+}
+
 func (s *scene) breaks(kind Kind) {
 	b := &Break{Kind: kind}
 	b.Began, b.Ended = s.tick()
@@ -143,6 +150,12 @@ func TestCheck_JudgesHistories(t *testing.T) {
 		}, "both have the global id"},
 		{"late where nothing may be", func(s *scene) { s.publish("/a", 2); s.reader("/a", 0, "2", "late 1") }, "late"},
 		{"late, after it was told to be lost", func(s *scene) { s.publish("/a", 3); s.reader("/a", 0, "1", "possible 1 3", "late 2", "3") }, ""},
+		{"late, to one who asked for all there was, and found less", func(s *scene) {
+			s.h.MayBeLate = true
+			s.publish("/a", 3)
+			r := s.reader("/a", 0, "late 1", "3")
+			r.Start.Began, r.Start.Returned = s.next, s.next
+		}, ""},
 		{"late where it may be", func(s *scene) { s.h.MayBeLate = true; s.publish("/a", 2); s.reader("/a", 0, "2", "late 1") }, ""},
 		{"late, again", func(s *scene) {
 			s.h.MayBeLate = true
@@ -214,6 +227,39 @@ func TestCheck_JudgesHistories(t *testing.T) {
 			s.publish("/a", 1)
 			s.reader("/a", 0, "1", "2", "reset 2 1", "8")
 		}, ""},
+		{"a channel that begins again, told", func(s *scene) {
+			s.publish("/a", 2)
+			s.publish("/b", 1)
+			s.restart("/a")
+			s.publish("/b", 1)
+			s.publish("/a", 2)
+			s.reader("/a", 0, "1", "2", "reset 2 1", "5", "6")
+			s.reader("/b", 0, "3", "4")
+		}, ""},
+		{"missing where another channel has begun again", func(s *scene) {
+			s.publish("/b", 3)
+			s.restart("/a")
+			s.publish("/b", 1)
+			s.reader("/b", 0, "1", "3", "4")
+		}, "never came"},
+		{"trimmed where a channel has begun again and passed the reader", func(s *scene) {
+			s.publish("/a", 3)
+			s.restart("/a")
+			s.publish("/a", 6)
+			s.reader("/a", 0, "1", "2", "3", "trimmed 3 5", "8", "9")
+		}, ""},
+		{"missing behind that", func(s *scene) {
+			s.publish("/a", 3)
+			s.restart("/a")
+			s.publish("/a", 6)
+			s.reader("/a", 0, "1", "2", "3", "trimmed 3 5", "9")
+		}, "never came"},
+		{"the old life of a channel comes back", func(s *scene) {
+			s.publish("/a", 2)
+			s.restart("/a")
+			s.publish("/a", 1)
+			s.reader("/a", 0, "1", "reset 1 1", "3", "reset 1 1", "2")
+		}, "of the lives up to"},
 		{"the old life comes back", func(s *scene) {
 			s.publish("/a", 2)
 			s.wipe()
@@ -418,7 +464,7 @@ func TestHistory_FaultsThatOverlapAreOne(t *testing.T) {
 	for _, b := range h.breaks {
 		got = append(got, *b)
 	}
-	if want := []Break{{Failover, time.Second, 2 * time.Second}, {Failover, 4 * time.Second, 9 * time.Second}}; !slices.Equal(got, want) {
+	if want := []Break{{Failover, time.Second, 2 * time.Second, ""}, {Failover, 4 * time.Second, 9 * time.Second, ""}}; !slices.Equal(got, want) {
 		t.Errorf("breaks %v, want %v", got, want)
 	}
 }

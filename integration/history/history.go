@@ -103,17 +103,26 @@ type Kind string
 const (
 	Wipe     Kind = "wipe"     // nothing is kept, and ids begin again
 	Failover Kind = "failover" // another server takes over, with what it has of it
+	Restart  Kind = "restart"  // of one channel nothing is kept, and its ids begin again
 )
 
 // A Break is a fault that ended one life of the store and began the next.
 type Break struct {
 	Kind         Kind
 	Began, Ended time.Duration
+	Channel      string // of a Restart
 }
 
 // Break records a fault that do commits. Two of them must not overlap.
-func (h *History) Break(kind Kind, do func()) {
-	b := &Break{Kind: kind, Ended: never}
+func (h *History) Break(kind Kind, do func()) { h.commit(&Break{Kind: kind}, do) }
+
+// Restart records a fault of one channel, as Break does.
+func (h *History) Restart(channel string, do func()) {
+	h.commit(&Break{Kind: Restart, Channel: channel}, do)
+}
+
+func (h *History) commit(b *Break, do func()) {
+	b.Ended = never
 	h.mu.Lock()
 	b.Began = h.now()
 	h.breaks = append(h.breaks, b)
@@ -129,7 +138,7 @@ func (h *History) Break(kind Kind, do func()) {
 func (h *History) Broke(kind Kind, began, ended time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	b := &Break{kind, began.Sub(h.began), ended.Sub(h.began)}
+	b := &Break{Kind: kind, Began: began.Sub(h.began), Ended: ended.Sub(h.began)}
 	var apart []*Break
 	for _, other := range h.breaks {
 		if other.Ended < b.Began || other.Began > b.Ended {

@@ -40,7 +40,7 @@ func (h *History) WriteTo(out io.Writer) (int64, error) {
 func (h *History) lines() []note {
 	all := slices.Clone(h.notes)
 	for _, b := range h.breaks {
-		all = append(all, note{b.Began, fmt.Sprintf("BREAK %s until %.4f", b.Kind, b.Ended.Seconds())})
+		all = append(all, note{b.Began, fmt.Sprintf("BREAK %s %s until %.4f", b.Kind, b.Channel, b.Ended.Seconds())})
 	}
 	for _, p := range h.publishes {
 		text := fmt.Sprintf("#%d on %s until %.4f: %s %d(%d)", p.Number, p.Channel, p.Ended.Seconds(), p.Outcome, p.ID, p.GlobalID)

@@ -3,6 +3,7 @@ package history
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/messagebus-go/messagebus/bus"
 )
@@ -37,7 +38,7 @@ func (j *judge) walk(r *Reader) (*walk, error) {
 		s := r.Sightings[i]
 		life = min(life, j.begun(s.At))
 		if w.seen[s.Number] && s.Gap == nil {
-			life = min(life, j.survives(j.lives[s.Number-1].last))
+			life = min(life, j.survives(j.lives[s.Number-1].last, s.Channel))
 		}
 		if w.at[i].last = life; life < w.at[i].first {
 			return nil, fmt.Errorf("sighting %d, %v: it is of the lives up to %d of the store, and came after one of life %d", i, s, life, w.at[i].first)
@@ -52,6 +53,7 @@ func (j *judge) walk(r *Reader) (*walk, error) {
 func (w *walk) firstSeen() int64 {
 	for _, s := range w.reader.Sightings {
 		switch g := s.Gap; {
+		case s.Late: // it was not there
 		case g == nil:
 			return w.reader.id(s.ID, s.GlobalID)
 		case g.Reason == bus.GapReset, g.Reason == bus.GapFailover:
@@ -95,10 +97,10 @@ func (w *walk) excuse(p *Publish) excuse {
 			}
 			id, between := w.reader.id(p.ID, p.GlobalID), w.around(i)
 			switch {
-			case leaves(s.Gap, between, life, id):
+			case w.leaves(s.Gap, between, life, id):
 				return broke
 			case p.Began > s.At || life < between.first || life > between.last:
-			case s.Gap.Reason == bus.GapReset && life > between.first && id < s.Gap.Next:
+			case (s.Gap.Reason == bus.GapReset || w.restarts(between)) && life > between.first && id < s.Gap.Next:
 				return broke // trimmed in the new life before the reader came there
 			case id > s.Gap.After && id < s.Gap.Next:
 				return trimmed
@@ -119,15 +121,25 @@ func (w *walk) around(i int) span {
 
 // leaves reports whether a gap tells that what came after a position in a life of the
 // store may have ended with it. The old server may still have taken messages when the
-// reader heard of the new one.
-func leaves(gap *bus.GapError, between span, life int, id int64) bool {
+// reader heard of the new one. A channel that has begun again and has passed the reader's
+// id is told from none only by the message there; where that is trimmed too, so is all else.
+func (w *walk) leaves(gap *bus.GapError, between span, life int, id int64) bool {
 	slept := life > between.first // through the whole of it
-	switch gap.Reason {
-	case bus.GapReset:
-		return life >= between.first && life < between.last && (slept || id > gap.After)
-	case bus.GapFailover:
-		return life >= between.first && life < between.last && id > gap.After
+	switch {
+	case life < between.first || life >= between.last:
+		return false
+	case gap.Reason == bus.GapReset:
+		return slept || id > gap.After
+	case gap.Reason == bus.GapFailover, w.restarts(between):
+		return id > gap.After
 	default:
 		return false
 	}
+}
+
+// restarts reports whether the reader's channel has begun again between two lives.
+func (w *walk) restarts(between span) bool {
+	return slices.ContainsFunc(w.breaks[between.first:between.last], func(b *Break) bool {
+		return b.Kind == Restart && b.Channel == w.reader.Start.Channel
+	})
 }
