@@ -81,10 +81,21 @@ func (p *place) aim(carried Position) {
 // the server can compare, if it is asked; false: it has to be.
 func (p *place) meet(epoch string) (served bool) {
 	if p.reach == further && epoch != "" && p.epoch != epoch {
-		p.reach, p.alone = unserved, true
+		p.askAlone()
 		return false
 	}
 	return true
+}
+
+// askAlone leaves the answer: it says nothing of the place.
+func (p *place) askAlone() { p.reach, p.alone = unserved, true }
+
+// arrive notes that the answer has come to a message: from the place's own on, it is
+// answered as if it had been asked for.
+func (p *place) arrive(globalID int64) {
+	if p.reach == further && p.exact && p.globalID == globalID {
+		p.reach = exactly
+	}
 }
 
 // begin is called when the gaps of the first part have been told: from now on the

@@ -79,9 +79,9 @@ func (r *run) partEnd() error {
 	r.client.countGood()
 	if r.parts++; r.parts == 1 {
 		r.endBacklog()
-		if r.wanting {
-			return errWanting
-		}
+	}
+	if r.wanting {
+		return errWanting
 	}
 	return nil
 }
@@ -133,6 +133,7 @@ func (r *run) takeMessage(m *wireMessage) error {
 	for _, s := range subs {
 		v := s.place.judge(m.id, m.globalID, r.vouched())
 		if v == seen {
+			s.place.arrive(m.globalID)
 			continue
 		}
 		message := Message{Channel: s.channel, ID: m.id, GlobalID: m.globalID, Data: bytes.Clone(m.data)}
@@ -145,6 +146,7 @@ func (r *run) takeMessage(m *wireMessage) error {
 		}
 		next := s.place
 		next.take(m.id, m.globalID, r.vouched())
+		next.arrive(m.globalID)
 		if s.offer(item{message: message}, next, r.stop) {
 			r.moved = true
 		}
@@ -276,6 +278,10 @@ func (r *run) takeGap(s *Subscription, g wireGap, told *bool) {
 	next := s.place
 	next.enter(g.Epoch)
 	switch {
+	case g.Reason == GapFailover && s.place.reach == further:
+		s.place.askAlone() // it may have seen what the new server lacks
+		r.wanting = true
+		return
 	case g.Reason == GapReset:
 		next.restart(g.Next)
 	case s.place.reach == further && g.Next <= s.place.wire+1: // it has what is lost to others
