@@ -47,8 +47,9 @@ var (
 // reader saw of the old store, and everything that is stored follows. Next is
 // the first id that comes, or the least that can come where nothing is stored
 // yet, and after a failover may be below After: the new server gives ids again that
-// were never seen on the channel. On Postgres a possible gap goes up to the last id given where nothing is
-// stored after it, and what was on its way may come all the same.
+// were never seen on the channel. On Postgres a possible gap, or that of a failover, goes
+// up to the last id given where nothing is stored after it, and what was on its way
+// may come all the same.
 //
 // On a subscription to all channels Channel is empty and the ids are global.
 type GapError struct {

@@ -116,3 +116,25 @@ func TestFeed_WhatANewServerPublishesBelowTheOldIDsIsDelivered(t *testing.T) {
 		quiet(t, idle)
 	})
 }
+
+// Such a position is one that another process has kept of a channel on which nothing was published yet.
+func TestSubscribe_WhoHasSeenNoMessageMissesNoneAfterAFailover(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := bustest.NewStore(t)
+		b := bustest.On(t, store, nil)
+		for i := range 4 {
+			publish(t, b, "/other", i)
+		}
+		epoch := subscribe(t, b, "/a", bus.Latest()).Position().Epoch()
+		store.Faults().FailOver(3)
+		publish(t, b, "/a", 1)
+		sub := subscribe(t, b, "/a", bus.Resume(0, 4, epoch))
+		if gap := nextGap(t, sub); gap.Reason != bus.GapFailover {
+			t.Errorf("gap is %+v; want a failover", gap)
+		}
+		if got := next(t, sub); got != "1" {
+			t.Errorf("got %s, want what was published after the failover", got)
+		}
+	})
+}

@@ -30,6 +30,8 @@ type looseStore struct {
 	rows  []driver.Message // committed, ascending
 	feeds map[*looseFeed]struct{}
 	reads int // of the global backlog
+
+	timeline string // another one: another server has taken over, with all there was
 }
 
 func newLooseStore() *looseStore {
@@ -75,7 +77,7 @@ func (s *looseStore) Publish(_ context.Context, channel string, data []byte, _ d
 
 // state: mu must be held.
 func (s *looseStore) state() driver.State {
-	state := driver.State{GlobalID: s.given, Epoch: "one"}
+	state := driver.State{GlobalID: s.given, Epoch: "one", Timeline: s.timeline}
 	if n := len(s.rows); n > 0 {
 		state.Settled = s.rows[n-1].ID
 	}
@@ -329,6 +331,36 @@ func TestOrder_EachHoleIsGivenItsTime(t *testing.T) {
 
 // A reader that is behind is past the late message in what it hands out, but
 // not yet in what it reads.
+// The last message in order does not tell of a late one behind it, which the new server has
+// too.
+func TestOrder_WhatCameLateDoesNotComeAgainInSilenceAfterAFailover(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store, b := loose(t)
+		publish(t, b, "/a", 1)
+		late := store.begin("/a", "2")
+		publish(t, b, "/b", 3)
+		sub := subscribe(t, b, "/a", bus.After(1))
+		store.commit(late)
+		store.announce(late)
+		m, err := sub.Next(t.Context())
+		if err != nil || string(m.Data) != "2" || !m.Late {
+			t.Fatalf("got %s, late %v, %v; want 2, late", m.Data, m.Late, err)
+		}
+		store.mu.Lock()
+		store.timeline = "two"
+		store.mu.Unlock()
+		if gap := nextGap(t, sub); gap.Reason != bus.GapReset {
+			t.Errorf("gap is %+v; want a reset, as what follows came before", gap)
+		}
+		for _, want := range []string{"1", "2"} {
+			if got := next(t, sub); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		}
+	})
+}
+
 func TestOrder_AReaderThatIsBehindGetsALateMessage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

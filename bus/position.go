@@ -92,7 +92,7 @@ func Last(n int) Position { return Position{kind: tail, id: int64(max(n, 0))} }
 // knows what it saw.
 func Resume(id, globalID int64, epoch string) Position {
 	p := Position{id: max(id, 0), seen: max(globalID, 0), mark: parseMark(epoch)}
-	if globalID > 0 {
+	if id > 0 && globalID > 0 { // else it saw where the channel stood, and no message
 		p.anchor = driver.Position{GlobalID: globalID, ID: p.id}
 	}
 	return p

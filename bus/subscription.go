@@ -168,9 +168,7 @@ func (s *Subscription) take() (*item, finding) {
 		s.waiting = true
 		return nil, nothing
 	}
-	if !it.late {
-		s.pos = s.after(it)
-	}
+	s.pos = s.passed(s.pos, it)
 	return it, anItem
 }
 
@@ -228,9 +226,7 @@ func (s *Subscription) enqueue(it *item) {
 		return
 	}
 	s.queue.add(it)
-	if !it.late {
-		s.tail = s.after(it)
-	}
+	s.tail = s.passed(s.tail, it)
 	s.signal()
 }
 

@@ -193,7 +193,7 @@ func (j *judge) ordered(r *Reader) (broken []error) {
 		wrong := ""
 		switch {
 		case s.Gap != nil:
-			if next, told = s.Gap.Next, s.At; s.Gap.Reason == bus.GapPossible {
+			if next, told = s.Gap.Next, s.At; s.Gap.Reason == bus.GapPossible || s.Gap.Reason == bus.GapFailover {
 				next = 0 // what was on its way may have come
 			}
 			if s.Gap.Reason == bus.GapReset {
