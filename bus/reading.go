@@ -32,7 +32,9 @@ type shelved struct {
 }
 
 // ReadMany reads each channel once for any number of readers, from the earliest
-// of their positions, and all channels in one round trip; one more as for Read.
+// of their positions, and all channels in one round trip; one more as for Read. All
+// pages are of one life of the store: where it is reset or fails over meanwhile they are read
+// again.
 // Of each channel it reads the oldest messages, at most so many; 0: all. A
 // position made by Latest or Last has to be the only one of its channel.
 func (b *Bus) ReadMany(ctx context.Context, readers map[string][]Position, most int) (*Reading, error) {
@@ -46,14 +48,18 @@ func (b *Bus) ReadMany(ctx context.Context, readers map[string][]Position, most 
 		r.channels[channel] = sh
 		shelves = append(shelves, sh)
 	}
-	if err := b.readAfter(ctx, shelves, most); err != nil {
-		return nil, fmt.Errorf("bus: read %d channels: %w", len(readers), err)
+	for {
+		if err := b.readAfter(ctx, shelves, most); err != nil {
+			return nil, fmt.Errorf("bus: read %d channels: %w", len(readers), err)
+		}
+		again := slices.DeleteFunc(slices.Clone(shelves), func(sh *shelf) bool { return !sh.mustRestart(readers[sh.channel]) })
+		if err := b.readAll(ctx, again, most); err != nil {
+			return nil, fmt.Errorf("bus: read %d channels from their beginnings: %w", len(again), err)
+		}
+		if len(again) == 0 || markOf(again[0].after.state) == markOf(again[0].all.state) {
+			return r, nil
+		}
 	}
-	again := slices.DeleteFunc(shelves, func(sh *shelf) bool { return !sh.mustRestart(readers[sh.channel]) })
-	if err := b.readAll(ctx, again, most); err != nil {
-		return nil, fmt.Errorf("bus: read %d channels from their beginnings: %w", len(again), err)
-	}
-	return r, nil
 }
 
 var errShared = errors.New("a position made by Latest or Last has to be the only one")

@@ -1,6 +1,7 @@
 package bus_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
@@ -8,6 +9,8 @@ import (
 
 	"github.com/messagebus-go/messagebus/bus"
 	"github.com/messagebus-go/messagebus/bus/bustest"
+	"github.com/messagebus-go/messagebus/bus/driver"
+	"github.com/messagebus-go/messagebus/bus/membus"
 )
 
 // Whatever the other readers of a channel have seen, each is handed what it
@@ -93,5 +96,34 @@ func TestReadMany_OneOfSeveralReadersMayNotAskForTheNewest(t *testing.T) {
 		if _, err := b.ReadMany(t.Context(), map[string][]bus.Position{"/a": {p}}, 0); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// failingOver fails over between the first two reads.
+type failingOver struct {
+	*membus.Backend
+	reads int
+}
+
+func (s *failingOver) Read(ctx context.Context, ranges []driver.Range) (driver.Snapshot, error) {
+	if s.reads++; s.reads == 2 {
+		s.Faults().FailOver(1)
+	}
+	return s.Backend.Read(ctx, ranges)
+}
+
+func TestReadMany_AllPagesAreOfOneLifeOfTheStore(t *testing.T) {
+	t.Parallel()
+	store := &failingOver{Backend: bustest.NewStore(t)}
+	b := bustest.On(t, store, nil)
+	publish(t, b, "/a", 1)
+	publish(t, b, "/b", 2)
+	publish(t, b, "/b", "lost")
+	pages, err := b.Read(t.Context(), map[string]bus.Position{"/a": bus.After(1_000_000), "/b": bus.After(0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := pages["/a"], pages["/b"]; a.Position.Epoch() != b.Position.Epoch() || len(a.Messages) != 1 || len(b.Messages) != 1 {
+		t.Errorf("%d messages of %s, and %d of %s; want one each, of one life", len(a.Messages), a.Position.Epoch(), len(b.Messages), b.Position.Epoch())
 	}
 }

@@ -204,27 +204,6 @@ const (
 // readOf is how many messages of each of so many channels are read at once.
 func (h *Handler) readOf(channels int) int { return max(h.atOnce/max(channels, 1), minRead) }
 
-// readOneLife reads until all pages are of one life of the store: it may fail over
-// between the round trips of a read.
-func readOneLife(ctx context.Context, view *bus.Bus, from map[string]bus.Position, most int) (map[string]bus.Page, error) {
-	for {
-		pages, err := view.ReadSome(ctx, from, most)
-		if err != nil || areOfOneLife(pages) {
-			return pages, err
-		}
-	}
-}
-
-func areOfOneLife(pages map[string]bus.Page) bool {
-	epoch := ""
-	for _, page := range pages {
-		if epoch = cmp.Or(epoch, page.Position.Epoch()); page.Position.Epoch() != epoch {
-			return false
-		}
-	}
-	return true
-}
-
 // readFirst reads what a query asks for, in one round trip.
 func (h *Handler) readFirst(ctx context.Context, q *query) (map[string]bus.Page, error) {
 	most := h.readOf(len(q.asks))
@@ -233,7 +212,7 @@ func (h *Handler) readFirst(ctx context.Context, q *query) (map[string]bus.Page,
 		from[a.channel] = a.position(most)
 	}
 	view := h.view(&q.identity)
-	pages, err := readOneLife(ctx, view, from, most)
+	pages, err := view.ReadSome(ctx, from, most)
 	if err == nil && q.resumed != nil {
 		pages, err = q.readOn(ctx, view, from, pages, most)
 	}

@@ -102,7 +102,7 @@ func (q *query) readOn(ctx context.Context, view *bus.Bus, from map[string]bus.P
 			break
 		}
 		var err error
-		if pages, err = readOneLife(ctx, view, from, most); err != nil {
+		if pages, err = view.ReadSome(ctx, from, most); err != nil {
 			return nil, err
 		}
 	}
