@@ -30,7 +30,7 @@ const separately = {
 const internal = [
   ...['advance', 'aim', 'change', 'createEngine', 'deliver', 'emit', 'endBacklog', 'exchangeOf', 'first', 'guard', 'hurry', 'subscriptions'],
   ...['had', 'late', 'lookUp', 'meet', 'moved', 'onLeave', 'onRenew', 'onReturn', 'parsePart', 'part', 'plan'],
-  ...['planRequest', 'position', 'reach', 'rest', 'restartAt', 'sequence', 'settle', 'stands', 'streaming', 'tail'],
+  ...['planRequest', 'position', 'reach', 'rest', 'leap', 'sequence', 'settle', 'stands', 'streaming', 'tail'],
   ...['take', 'taken', 'wire', 'ask', 'BusError', 'Place', 'controller', 'mode', 'numbers', 'known'],
 ];
 

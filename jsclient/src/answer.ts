@@ -1,7 +1,7 @@
 import { MessageBusError } from './errors.ts';
 import type { Position, Step } from './positions.ts';
-import type { Events, Gap, Message } from './types.ts';
-import { gapChannel, isWhole, membersOf, standsAt, statusChannel } from './wire.ts';
+import type { Events, Message } from './types.ts';
+import { gapChannel, isWhole, membersOf, standsAt, statusChannel, type ServerGap } from './wire.ts';
 
 /** What an engine knows of a subscription. */
 export interface Entry {
@@ -11,9 +11,9 @@ export interface Entry {
 /** What an engine tells its owner. Each may call back into the engine. */
 export interface Owner<E extends Entry> {
   /** A message that is new to a subscription. */
-  deliver(entry: E, message: Message, late: boolean): void;
-  /** With a gap: the subscriptions to which messages may be lost, and the epoch in which they go on, where there is one. */
-  emit<K extends keyof Events>(event: K, value: Events[K], entries?: readonly E[], epoch?: unknown): void;
+  deliver(entry: E, message: Message, late?: boolean): void;
+  /** With a gap: the subscriptions to which messages may be lost. */
+  emit<K extends keyof Events>(event: K, value: Events[K], entries?: readonly E[]): void;
   /** A part has been taken to its end. */
   taken?(first: boolean): void;
 }
@@ -34,14 +34,16 @@ export function takePart<E extends Entry>(
   const entriesOf = (channel: string): E[] => current().filter(({ position }) => position.channel === channel);
 
   /** Moves all positions of a channel, and calls back for those that moved. They fall into the same gap. */
-  const stepAll = (channel: string, step: (position: Position) => Step, onMoved?: (entry: E, late: boolean) => void): void => {
+  const stepAll = (channel: string, step: (position: Position) => Step, onMoved?: (entry: E, late?: boolean) => void): void => {
     let told = false;
     for (const entry of entriesOf(channel)) {
       if (!current().includes(entry)) continue;
-      const { moved, gap, late = false } = step(entry.position);
+      const { moved, gap, late } = step(entry.position);
       news ||= moved;
-      if (gap && !told) owner.emit('gap', gap, entriesOf(channel));
-      told ||= gap !== undefined;
+      if (gap && !told) {
+        told = true;
+        owner.emit('gap', gap, entriesOf(channel));
+      }
       if (moved && current().includes(entry)) onMoved?.(entry, late);
     }
   };
@@ -49,16 +51,14 @@ export function takePart<E extends Entry>(
   const takeGap = ([channel, value]: [string, unknown]): void => {
     const entries = entriesOf(channel);
     if (entries.length === 0) return;
-    const { after, next, reason, epoch } = (value ?? {}) as Partial<Gap> & { epoch?: string };
+    const gap = (value ?? {}) as ServerGap;
+    const { after, next, reason } = gap;
     if (!isWhole(after) || !isWhole(next)) {
       owner.emit('error', new MessageBusError('answer', `no gap of ${channel}: ${JSON.stringify(value)}`));
       return;
     }
-    for (const { position } of entries) {
-      if (reason === 'reset') position.restartAt(next);
-      if (epoch && position.reach !== 'none') position.epoch = epoch;
-    }
-    owner.emit('gap', { channel, after, next, reason: String(reason) }, entries, epoch);
+    for (const { position } of entries) position.leap(gap);
+    owner.emit('gap', { channel, after, next, reason: String(reason) }, entries);
   };
 
   const dataOf = (name: string): [string, unknown][] => part.flatMap(({ channel, data }) => (channel === name ? membersOf(data) : []));

@@ -27,7 +27,7 @@ export function createClient(options: ClientOptions = {}): Client {
     settings,
     {
       deliver: ({ callback }, message) => events.guard(`a callback of ${message.channel}`, () => (callback as Callback)(message)),
-      emit: (event, value) => events.emit(event, value),
+      emit: events.emit,
     },
     group ?? exchangeOf(settings.transport),
     group ?? exchangeOf('poll'),
@@ -40,7 +40,7 @@ export function createClient(options: ClientOptions = {}): Client {
     get status() {
       return engine.status;
     },
-    start: () => engine.start(),
+    start: engine.start,
     stop: () => {
       stopped = true;
       engine.stop();
@@ -71,7 +71,7 @@ export function createClient(options: ClientOptions = {}): Client {
       }
       return Object.fromEntries(saved);
     },
-    on: (event, listener) => events.on(event, listener),
+    on: events.on,
   };
   return client;
 }

@@ -151,8 +151,7 @@ export function createEngine<E extends Entry>(
       await (mode === 'hold' ? held : polled)(settings, mine);
       result = moved ? 'moved' : 'quiet';
     } catch (thrown) {
-      const { aborted, reason: why } = controller.signal;
-      const cause: unknown = aborted ? why : thrown;
+      const cause: unknown = controller.signal.reason ?? thrown;
       if (cause === again) result = again;
       else error = cause instanceof MessageBusError ? cause : new MessageBusError('request', 'no answer', { cause });
     }

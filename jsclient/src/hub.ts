@@ -112,8 +112,8 @@ export class Hub {
         if (late) run.parts.push([message, statusOf({ [message.channel]: position.wire })], []);
         else lastOf(run.parts).push(message);
       },
-      emit: (event, value, entries = [], epoch) => {
-        if (event === 'gap') this._gap(value as Gap, entries, epoch);
+      emit: (event, value, entries = []) => {
+        if (event === 'gap') this._gap(value as Gap, entries);
         if (event === 'refused') this._refuse(value as readonly string[], [...this._runs.keys()]);
         if (event === 'error') {
           const { code, message, status } = value as MessageBusError;
@@ -127,8 +127,9 @@ export class Hub {
     };
   }
 
-  private _gap(gap: Gap, entries: readonly HubEntry[], epoch: unknown): void {
-    const message = serverMessage(gapChannel, { [gap.channel]: epoch ? { ...gap, epoch } : gap });
+  private _gap(gap: Gap, entries: readonly HubEntry[]): void {
+    const epoch = entries.find(({ position }) => position.reach !== 'none')?.position.epoch;
+    const message = serverMessage(gapChannel, { [gap.channel]: { ...gap, epoch } });
     for (const run of new Set(entries.map((entry) => entry.run))) lastOf(run.parts).push(message);
   }
 

@@ -1,6 +1,6 @@
 import { accept } from './accept.ts';
 import type { From, Gap, SavedPosition } from './types.ts';
-import { isWhole } from './wire.ts';
+import { isWhole, type ServerGap } from './wire.ts';
 
 /** The wire's number for "only new ones". */
 const latest = -1;
@@ -93,7 +93,7 @@ export class Position {
     const gap = lastId < this.wire ? this._reset(lastId + 1) : undefined;
     if (gap) this._forget();
     this.wire = lastId;
-    if (this.tail !== 0) {
+    if (this.tail) {
       this._floor = lastId;
       this.wire = this.tail;
       this.tail = 0;
@@ -124,11 +124,17 @@ export class Position {
     return true;
   }
 
-  /** The server says that the ids started again, and that this is the first new one. */
-  restartAt(next: number): void {
+  /**
+   * Goes on behind a gap that the server tells of. After a failover a position that is further on goes back to where
+   * the gap begins: only up to there is the new server known to have what was seen, and it may give later ids again.
+   */
+  leap({ after, next, reason, epoch }: ServerGap): void {
     if (this.reach === 'none') return;
-    this._forget();
-    this.wire = next - 1;
+    if (reason === 'reset' || (reason === 'failover' && after < this.wire)) {
+      this._forget();
+      this.wire = reason === 'reset' ? next - 1 : after;
+    }
+    if (epoch) this.epoch = epoch;
   }
 
   /** Takes the epoch that an answer names, unless an earlier one is known: only a gap ends that. */

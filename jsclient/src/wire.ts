@@ -1,5 +1,5 @@
 import { MessageBusError } from './errors.ts';
-import type { Message } from './types.ts';
+import type { Gap, Message } from './types.ts';
 
 /** The server's own messages, whose ids are -1. */
 export const statusChannel = '/__status';
@@ -32,6 +32,9 @@ export function standsAt([message, status, ...others]: readonly Message[]): numb
   const stands = others.length === 0 && status?.channel === statusChannel && (status.data as Record<string, unknown> | null)?.[message!.channel];
   return isWhole(stands) ? stands : -1;
 }
+
+/** A gap as the server tells it of a channel, with the epoch in which that goes on. */
+export type ServerGap = Pick<Gap, 'after' | 'next' | 'reason'> & { readonly epoch?: string };
 
 /** The members of what should be an object. */
 export function membersOf(data: unknown): [string, unknown][] {

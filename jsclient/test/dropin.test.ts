@@ -141,6 +141,20 @@ test('drop-in: subscriptions of one channel at different positions get what each
   assert.deepEqual(got, { first: [6, 7, 8], second: [3, 4, 5, 6, 7, 8] });
 });
 
+test('drop-in: after a failover, a subscription that is further on gets what has ids that were given again', async (t) => {
+  const got: Record<string, string[]> = { further: [], behind: [] };
+  const part = (server: string, ...ids: number[]): string =>
+    JSON.stringify(ids.map((id) => ({ global_id: id, message_id: id, channel: '/a', data: `${server}${id}` }))) + separator;
+  const data = { '/a': { after: 2, next: 3, reason: 'failover', epoch: 'e~2' } };
+  const gap = JSON.stringify([{ global_id: -1, message_id: -1, channel: '/__gap', data }]) + separator;
+  const bus = start(t, (xhr) => xhr.piece(FakeXhr.all.length === 1 ? part('old ', 3, 4) : `[]${separator}${gap}${part('new ', 3, 4)}`));
+  bus.subscribe('/a', (message) => got['further']?.push(message as string), 2);
+  await pass(2_000);
+  bus.subscribe('/a', (message) => got['behind']?.push(message as string), 2);
+  await pass(2_000);
+  assert.deepEqual(got, { further: ['old 3', 'old 4', 'new 3', 'new 4'], behind: ['new 3', 'new 4'] });
+});
+
 test('drop-in: a page that is kept in memory asks nothing, and at once when it is back', async (t) => {
   const bus = start(t, (xhr) => xhr.piece(`[]${separator}`));
   bus.subscribe('/a', () => {}, 0);

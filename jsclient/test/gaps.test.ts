@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Gap } from '../src/index.ts';
-import { bench, collect, errorsOf, status } from './harness.ts';
+import { bench, collect, errorsOf, status, type Sent } from './harness.ts';
 
 test('a gap that the server reports is an event, and a reset goes on with the new ids', async (t) => {
   const b = bench(t);
@@ -68,4 +68,44 @@ test('a listener that stops the client at a gap is obeyed before the message beh
   await b.pass(0);
   assert.deepEqual(ids, [81]);
   assert.equal(b.client.status, 'stopped');
+});
+
+const failover = (after: number): Sent => ({
+  channel: '/__gap',
+  id: -1,
+  globalId: -1,
+  data: { '/a': { after, next: after + 1, reason: 'failover', epoch: 'e~2' } },
+});
+
+test('after a failover, a subscription that is further on gets what has ids that were given again', async (t) => {
+  const b = bench(t);
+  const gaps: Gap[] = [];
+  b.client.on('gap', (gap) => gaps.push(gap));
+  const behind = collect(b, '/a', { id: 2, globalId: 20, epoch: 'e~1' });
+  const further = collect(b, '/a', { id: 4, globalId: 40, epoch: 'e~1' });
+  await b.pass(0);
+  assert.deepEqual(b.last().fields[0], ['/a', '2']);
+  b.last().part();
+  b.last().part(failover(2));
+  b.last().part({ channel: '/a', id: 3 });
+  b.last().part({ channel: '/a', id: 4 });
+  await b.pass(0);
+  assert.deepEqual([behind, further], [[3, 4], [3, 4]]);
+  assert.deepEqual(gaps, [{ channel: '/a', after: 2, next: 3, reason: 'failover' }]);
+  assert.deepEqual(b.client.positions(), { '/a': { id: 4, globalId: 40, epoch: 'e~2' } });
+});
+
+test('after a failover, a subscription that the answer has caught up with goes on from where it was', async (t) => {
+  const b = bench(t);
+  const behind = collect(b, '/a', { id: 2, globalId: 20, epoch: 'e~1' });
+  const further = collect(b, '/a', { id: 4, globalId: 40, epoch: 'e~1' });
+  await b.pass(0);
+  b.last().part({ channel: '/a', id: 3 }, { channel: '/a', id: 4 });
+  b.last().part(failover(4));
+  await b.pass(0);
+  assert.deepEqual(b.client.positions(), { '/a': { id: 4, globalId: 40, epoch: 'e~2' } });
+  b.last().part({ channel: '/a', id: 4 }, { channel: '/a', id: 5 });
+  await b.pass(0);
+  assert.deepEqual([behind, further], [[3, 4, 5], [5]]);
+  assert.equal(b.calls.length, 1);
 });

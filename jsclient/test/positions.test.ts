@@ -104,7 +104,7 @@ test('Position goes back with a status, tells of the gap, and then takes what th
 test('Position starts again where the server reports a reset', () => {
   const position = at(79);
   position.advance(80, 900);
-  position.restartAt(1);
+  position.leap({ after: 80, next: 1, reason: 'reset' });
   assert.deepEqual(position.advance(1, 1), { moved: true });
   assert.equal(position.advance(1, 1).moved, false);
 });
@@ -114,7 +114,7 @@ test('Position is deaf before the first request that asks for it', () => {
   assert.equal(position.advance(6, 60).moved, false);
   assert.equal(position.settle(9).moved, false);
   assert.equal(position.endBacklog(), false);
-  position.restartAt(1);
+  position.leap({ after: 5, next: 1, reason: 'reset' });
   assert.equal(position.wire, 5);
 });
 

@@ -74,3 +74,25 @@ test('each page of a group gets its own messages, even where Math.random gives a
   await b.pass(200);
   assert.deepEqual(first, [1, 2]);
 });
+
+test('after a failover, a page that is further on than another gets what has ids that were given again', async (t) => {
+  showPages();
+  const b = bench(t, { share: true });
+  const behind = collect(b, '/a', { id: 2, globalId: 20, epoch: 'e~1' });
+  await b.pass(1_000);
+  const beside = createClient({ share: true, fetch: () => assert.fail('the page beside has asked by itself') });
+  t.after(() => beside.stop());
+  const further: number[] = [];
+  const gaps: number[] = [];
+  beside.on('gap', ({ after }) => gaps.push(after));
+  beside.subscribe('/a', { from: { id: 4, globalId: 40, epoch: 'e~1' } }, ({ id }) => further.push(id));
+  await b.pass(200);
+  b.last().part();
+  const gap = { after: 2, next: 3, reason: 'failover', epoch: 'e~2' };
+  b.last().part({ channel: '/__gap', id: -1, globalId: -1, data: { '/a': gap } });
+  b.last().part({ channel: '/a', id: 3 });
+  b.last().part({ channel: '/a', id: 4 });
+  await b.pass(200);
+  assert.deepEqual([behind, further, gaps], [[3, 4], [3, 4], [2]]);
+  assert.deepEqual(beside.positions(), { '/a': { id: 4, globalId: 40, epoch: 'e~2' } });
+});

@@ -1,7 +1,7 @@
 import { watchPage } from '../page.ts';
 import { planRequest, type Plan } from '../plan.ts';
 import { Position } from '../positions.ts';
-import { epochHeader, gapChannel, membersOf, standsAt, statusChannel } from '../wire.ts';
+import { epochHeader, gapChannel, isWhole, membersOf, standsAt, statusChannel, type ServerGap } from '../wire.ts';
 import { ownAjax } from './ajax.ts';
 import { Request, type Owner } from './request.ts';
 import { nextDelay, type End } from './schedule.ts';
@@ -181,7 +181,7 @@ export class Poller implements Owner {
       }
       const own = membersOf(message.data).find(([channel]) => channel === entry.channel)?.[1];
       if (message.channel === statusChannel && typeof own === 'number') position.settle(own);
-      if (message.channel === gapChannel && own) takeGap(position, own);
+      if (message.channel === gapChannel && own) takeGap(position, own as ServerGap);
       entry.last_id = position.wire;
     }
   }
@@ -258,8 +258,6 @@ export class Poller implements Owner {
   }
 }
 
-function takeGap(position: Position, gap: unknown): void {
-  const { reason, next, epoch } = gap as { reason?: unknown; next?: unknown; epoch?: unknown };
-  if (reason === 'reset' && typeof next === 'number') position.restartAt(next);
-  if (typeof epoch === 'string') position.epoch = epoch;
+function takeGap(position: Position, gap: ServerGap): void {
+  if (isWhole(gap.after) && isWhole(gap.next)) position.leap(gap);
 }
