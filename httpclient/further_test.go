@@ -75,3 +75,19 @@ func TestGap_OfAFailoverIsToldToASubscriptionThatTheAnswerHasCaughtUpWith(t *tes
 		}
 	})
 }
+
+// Where ids are those of the whole store, a status passes some without a message of the channel.
+func TestGap_OfAFailoverGoesBackBehindWhatAStatusHasPassed(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(w http.ResponseWriter, r *http.Request, _ int) {
+		w.Header().Set("Message-Bus-Epoch", "e~1")
+		parts(w, r, "["+message(4)+"]", "["+status("/a", 9)+"]", "["+gapMessage("failover", 9, 7, "e~2")+"]", "["+message(8)+"]")
+	}, func(r *rig) {
+		c := r.new(httpclient.Options{})
+		s := r.subscribe(c, "/a", positionOf(r.T, `{"id":3,"global_id":30,"epoch":"e~1"}`))
+		pass(time.Minute)
+		if got := s.ids(); got != "4 8" {
+			r.Errorf("got %q, want what the new server gave an id that was passed", got)
+		}
+	})
+}

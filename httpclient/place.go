@@ -241,6 +241,14 @@ func (p *place) restart(next int64) {
 	p.tail, p.floor = 0, -1
 }
 
+// goBack goes on with a server that took over, whose next message may be below ids that
+// were passed without one of the channel.
+func (p *place) goBack(next int64) {
+	if next <= p.wire && !p.exact {
+		p.wire = max(next-1, 0)
+	}
+}
+
 func (p *place) forget() {
 	p.globalID, p.exact, p.before, p.recent = 0, false, nil, nil
 }

@@ -284,6 +284,8 @@ func (r *run) takeGap(s *Subscription, g wireGap, told *bool) {
 		return
 	case g.Reason == GapReset:
 		next.restart(g.Next)
+	case g.Reason == GapFailover:
+		next.goBack(g.Next)
 	case s.place.reach == further && g.Next <= s.place.wire+1: // it has what is lost to others
 		s.move(next)
 		return
