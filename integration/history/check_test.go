@@ -319,6 +319,23 @@ func TestCheck_JudgesHistories(t *testing.T) {
 			s.h.publishes[3].ID, s.h.publishes[3].GlobalID = 3, 3
 			r.Sightings = append(r.Sightings, s.sighting("4", s.next))
 		}, ""},
+		{"accepted by the old server when the reader had begun with the new one", func(s *scene) {
+			s.publish("/a", 2)
+			s.failover(0)
+			r := s.reader("/a", 2)
+			s.publish("/a", 2)
+			s.h.breaks[0].Ended = s.next - 2*time.Second // the first of them, in the meantime
+			s.h.publishes[2].ID, s.h.publishes[2].GlobalID = 4, 4
+			s.h.publishes[3].ID, s.h.publishes[3].GlobalID = 3, 3
+			r.Sightings = append(r.Sightings, s.sighting("4", s.next))
+		}, ""},
+		{"accepted by the new server, and missing to who had begun with it", func(s *scene) {
+			s.publish("/a", 2)
+			s.failover(0)
+			r := s.reader("/a", 2)
+			s.publish("/a", 2)
+			r.Sightings = append(r.Sightings, s.sighting("4", s.next))
+		}, "never came"},
 		{"missing before a failover that was told", func(s *scene) {
 			s.publish("/a", 3)
 			s.failover(0)

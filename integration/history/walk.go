@@ -91,6 +91,9 @@ const (
 func (w *walk) excuse(p *Publish) excuse {
 	lives := w.lives[p.Number-1]
 	for life := lives.first; life <= lives.last; life++ {
+		if life < w.start.last && w.breaks[life].Kind == Failover {
+			return broke // the old server took it, when the reader had begun with the new one
+		}
 		for i, s := range w.reader.Sightings {
 			if s.Gap == nil {
 				continue
