@@ -479,9 +479,7 @@ func TestFaultPostgres_TableThatCannotGrowRefusesPublishesAndNothingElse(t *test
 		}
 		return err != nil
 	})
-	if !f.reader.Health().OK {
-		t.Errorf("the feed suffers: %+v", f.reader.Health())
-	}
+	awaitHealth(t, f.reader, faultPatience, true) // at once, but for a busy machine
 	f.exec("DELETE FROM message_bus WHERE channel = '/filler'")
 	f.exec("VACUUM message_bus")
 	f.publishAll(5) // which is accepted
