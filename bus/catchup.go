@@ -176,9 +176,9 @@ func (src source) end(from Position, found judgement, page driver.Page, state dr
 	}
 	if from.kind == after && !found.restart {
 		p.seen = max(p.seen, found.seen)
-	}
-	if from.kind == after && !found.restart && found.seen == from.seen {
-		p.id = max(p.id, from.id)
+		if found.seen == from.seen {
+			p.id = max(p.id, from.id)
+		}
 	}
 	return p
 }

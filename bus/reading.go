@@ -33,10 +33,9 @@ type shelved struct {
 
 // ReadMany reads each channel once for any number of readers, from the earliest
 // of their positions, and all channels in one round trip; one more as for Read. All
-// pages are of one life of the store: where it is reset or fails over meanwhile they are read
-// again.
-// Of each channel it reads the oldest messages, at most so many; 0: all. A
-// position made by Latest or Last has to be the only one of its channel.
+// pages are of one life of the store: where it is reset or fails over meanwhile
+// they are read again. Of each channel it reads the oldest messages, at most so
+// many; 0: all. A position made by Latest or Last has to be the only one of its channel.
 func (b *Bus) ReadMany(ctx context.Context, readers map[string][]Position, most int) (*Reading, error) {
 	r := &Reading{channels: make(map[string]*shelf, len(readers))}
 	shelves := make([]*shelf, 0, len(readers))

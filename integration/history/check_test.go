@@ -61,6 +61,15 @@ func (s *scene) restart(channel string) {
 	s.ids[channel] = 0
 }
 
+// splitBrain publishes two messages on /a, which has two, while the failover goes on: the old
+// server takes the first, which the new one never has.
+func (s *scene) splitBrain() {
+	s.publish("/a", 2)
+	s.h.breaks[0].Ended = s.next - 2*time.Second
+	s.h.publishes[2].ID, s.h.publishes[2].GlobalID = 4, 4
+	s.h.publishes[3].ID, s.h.publishes[3].GlobalID = 3, 3
+}
+
 func (s *scene) breaks(kind Kind) {
 	b := &Break{Kind: kind}
 	b.Began, b.Ended = s.tick()
@@ -313,20 +322,14 @@ func TestCheck_JudgesHistories(t *testing.T) {
 			s.publish("/a", 2)
 			s.failover(0)
 			r := s.reader("/a", 0, "1", "2", "failover 2 3")
-			s.publish("/a", 2)
-			s.h.breaks[0].Ended = s.next - 2*time.Second // the first of them, in the meantime
-			s.h.publishes[2].ID, s.h.publishes[2].GlobalID = 4, 4
-			s.h.publishes[3].ID, s.h.publishes[3].GlobalID = 3, 3
+			s.splitBrain()
 			r.Sightings = append(r.Sightings, s.sighting("4", s.next))
 		}, ""},
 		{"accepted by the old server when the reader had begun with the new one", func(s *scene) {
 			s.publish("/a", 2)
 			s.failover(0)
 			r := s.reader("/a", 2)
-			s.publish("/a", 2)
-			s.h.breaks[0].Ended = s.next - 2*time.Second // the first of them, in the meantime
-			s.h.publishes[2].ID, s.h.publishes[2].GlobalID = 4, 4
-			s.h.publishes[3].ID, s.h.publishes[3].GlobalID = 3, 3
+			s.splitBrain()
 			r.Sightings = append(r.Sightings, s.sighting("4", s.next))
 		}, ""},
 		{"accepted by the new server, and missing to who had begun with it", func(s *scene) {
