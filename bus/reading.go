@@ -19,7 +19,8 @@ type shelf struct {
 	source
 	from  Position // the earliest of all readers
 	after shelved
-	all   shelved // for those whose positions say nothing; empty where there are none
+	all   shelved // for those whose positions say nothing
+	anew  bool    // there are such readers: it is read from its beginning as well
 	made  map[Position]*Page
 }
 
@@ -33,9 +34,9 @@ type shelved struct {
 
 // ReadMany reads each channel once for any number of readers, from the earliest
 // of their positions, and all channels in one round trip; one more as for Read. All
-// pages are of one life of the store: where it is reset or fails over meanwhile
-// they are read again. Of each channel it reads the oldest messages, at most so
-// many; 0: all. A position made by Latest or Last has to be the only one of its channel.
+// pages are of one moment: where some have to be read from their beginnings, all are
+// read again. Of each channel it reads the oldest messages, at most so many; 0: all. A
+// position made by Latest or Last has to be the only one of its channel.
 func (b *Bus) ReadMany(ctx context.Context, readers map[string][]Position, most int) (*Reading, error) {
 	r := &Reading{channels: make(map[string]*shelf, len(readers))}
 	shelves := make([]*shelf, 0, len(readers))
@@ -48,14 +49,16 @@ func (b *Bus) ReadMany(ctx context.Context, readers map[string][]Position, most 
 		shelves = append(shelves, sh)
 	}
 	for {
-		if err := b.readAfter(ctx, shelves, most); err != nil {
+		if err := b.fill(ctx, shelves, most); err != nil {
 			return nil, fmt.Errorf("bus: read %d channels: %w", len(readers), err)
 		}
-		again := slices.DeleteFunc(slices.Clone(shelves), func(sh *shelf) bool { return !sh.mustRestart(readers[sh.channel]) })
-		if err := b.readAll(ctx, again, most); err != nil {
-			return nil, fmt.Errorf("bus: read %d channels from their beginnings: %w", len(again), err)
+		complete := true
+		for _, sh := range shelves {
+			if !sh.anew && sh.mustRestart(readers[sh.channel]) {
+				sh.anew, complete = true, false
+			}
 		}
-		if len(again) == 0 || markOf(again[0].after.state) == markOf(again[0].all.state) {
+		if complete {
 			return r, nil
 		}
 	}
@@ -85,37 +88,28 @@ func (b *Bus) shelfFor(channel string, positions []Position) (*shelf, error) {
 	return sh, nil
 }
 
-func (b *Bus) readAfter(ctx context.Context, shelves []*shelf, most int) error {
-	ranges := make([]driver.Range, len(shelves))
-	for i, sh := range shelves {
-		ranges[i] = sh.asRange(sh.from, most)
+// fill reads all shelves at one moment, those that are read anew from their beginnings
+// too.
+func (b *Bus) fill(ctx context.Context, shelves []*shelf, most int) error {
+	ranges := make([]driver.Range, 0, len(shelves))
+	for _, sh := range shelves {
+		ranges = append(ranges, sh.asRange(sh.from, most))
+		if sh.anew {
+			ranges = append(ranges, sh.asRange(Position{}, most))
+		}
 	}
 	snapshot, err := b.snapshot(ctx, ranges)
 	if err != nil {
 		return err
 	}
-	for i, sh := range shelves {
-		sh.after.put(snapshot.Pages[i], snapshot.State, fills(snapshot.Pages[i], sh.from, most))
-	}
-	return nil
-}
-
-// readAll reads channels from their beginnings, because the positions of some
-// readers say nothing about what is stored.
-func (b *Bus) readAll(ctx context.Context, shelves []*shelf, most int) error {
-	if len(shelves) == 0 {
-		return nil
-	}
-	ranges := make([]driver.Range, len(shelves))
-	for i, sh := range shelves {
-		ranges[i] = sh.asRange(Position{}, most)
-	}
-	snapshot, err := b.snapshot(ctx, ranges)
-	if err != nil {
-		return err
-	}
-	for i, sh := range shelves {
-		sh.all.put(snapshot.Pages[i], snapshot.State, fills(snapshot.Pages[i], Position{}, most))
+	pages := snapshot.Pages
+	for _, sh := range shelves {
+		sh.after.put(pages[0], snapshot.State, fills(pages[0], sh.from, most))
+		pages = pages[1:]
+		if sh.anew {
+			sh.all.put(pages[0], snapshot.State, fills(pages[0], Position{}, most))
+			pages = pages[1:]
+		}
 	}
 	return nil
 }

@@ -99,31 +99,50 @@ func TestReadMany_OneOfSeveralReadersMayNotAskForTheNewest(t *testing.T) {
 	}
 }
 
-// failingOver fails over between the first two reads.
-type failingOver struct {
+// betweenReads does something between the first two reads.
+type betweenReads struct {
 	*membus.Backend
+
 	reads int
+	do    func()
 }
 
-func (s *failingOver) Read(ctx context.Context, ranges []driver.Range) (driver.Snapshot, error) {
+func (s *betweenReads) Read(ctx context.Context, ranges []driver.Range) (driver.Snapshot, error) {
 	if s.reads++; s.reads == 2 {
-		s.Faults().FailOver(1)
+		s.do()
 	}
 	return s.Backend.Read(ctx, ranges)
 }
 
-func TestReadMany_AllPagesAreOfOneLifeOfTheStore(t *testing.T) {
-	t.Parallel()
-	store := &failingOver{Backend: bustest.NewStore(t)}
-	b := bustest.On(t, store, nil)
-	publish(t, b, "/a", 1)
-	publish(t, b, "/b", 2)
-	publish(t, b, "/b", "lost")
-	pages, err := b.Read(t.Context(), map[string]bus.Position{"/a": bus.After(1_000_000), "/b": bus.After(0)})
+// readBoth reads /a, whose ids have begun again, and /b, which has two messages.
+func readBoth(t *testing.T, between func(*bus.Bus, *membus.Faults)) (a, b bus.Page) {
+	t.Helper()
+	store := &betweenReads{Backend: bustest.NewStore(t)}
+	on := bustest.On(t, store, nil)
+	store.do = func() { between(on, store.Faults()) }
+	publish(t, on, "/a", 1)
+	publish(t, on, "/b", 2)
+	publish(t, on, "/b", 3)
+	pages, err := on.Read(t.Context(), map[string]bus.Position{"/a": bus.After(1_000_000), "/b": bus.After(0)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a, b := pages["/a"], pages["/b"]; a.Position.Epoch() != b.Position.Epoch() || len(a.Messages) != 1 || len(b.Messages) != 1 {
+	return pages["/a"], pages["/b"]
+}
+
+func TestReadMany_AllPagesAreOfOneLifeOfTheStore(t *testing.T) {
+	t.Parallel()
+	a, b := readBoth(t, func(_ *bus.Bus, faults *membus.Faults) { faults.FailOver(1) })
+	if a.Position.Epoch() != b.Position.Epoch() || len(a.Messages) != 1 || len(b.Messages) != 1 {
 		t.Errorf("%d messages of %s, and %d of %s; want one each, of one life", len(a.Messages), a.Position.Epoch(), len(b.Messages), b.Position.Epoch())
+	}
+}
+
+// Who has what pages hold up to a global id lacks nothing of any channel up to there.
+func TestReadMany_AllPagesAreOfOneMoment(t *testing.T) {
+	t.Parallel()
+	a, b := readBoth(t, func(on *bus.Bus, _ *membus.Faults) { publish(t, on, "/b", 4) })
+	if a.Position.GlobalID() != b.Position.GlobalID() || len(a.Messages) != 1 || len(b.Messages) != 3 {
+		t.Errorf("%d messages up to %d, and %d up to %d; want 1 and 3 up to 4", len(a.Messages), a.Position.GlobalID(), len(b.Messages), b.Position.GlobalID())
 	}
 }
