@@ -38,7 +38,7 @@ func (src source) judge(p Position, page driver.Page, state driver.State) judgem
 		return judgement{reason: reasonOfEpoch(p.mark, now), seen: p.anchor.GlobalID}
 	case known && p.mark.epoch() != now.epoch():
 		return judgement{reason: GapReset, restart: true}
-	case known && p.mark.timeline() != now.timeline() && (last == same || p.id == 0):
+	case known && p.mark.timeline() != now.timeline() && (last == same || p.sawNothing()):
 		// Another server, which has all that was seen. Its global ids may be
 		// behind those of the first one.
 		return judgement{reason: GapFailover, seen: p.anchor.GlobalID}
@@ -178,6 +178,9 @@ func (src source) end(from Position, found judgement, page driver.Page, state dr
 		p.seen = max(p.seen, found.seen)
 		if found.seen == from.seen {
 			p.id = max(p.id, from.id)
+		}
+		if p.id == 0 {
+			p.anchor = from.anchor
 		}
 	}
 	return p

@@ -1,11 +1,14 @@
 package bus_test
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 
 	"github.com/messagebus-go/messagebus/bus"
 	"github.com/messagebus-go/messagebus/bus/bustest"
+	"github.com/messagebus-go/messagebus/bus/driver"
+	"github.com/messagebus-go/messagebus/bus/membus"
 )
 
 // A server that took over without the newest messages gives their ids again.
@@ -136,5 +139,51 @@ func TestSubscribe_WhoHasSeenNoMessageMissesNoneAfterAFailover(t *testing.T) {
 		if got := next(t, sub); got != "1" {
 			t.Errorf("got %s, want what was published after the failover", got)
 		}
+	})
+}
+
+// emptyAtZero has a channel without messages stand at 0, as on Redis.
+type emptyAtZero struct{ *membus.Backend }
+
+func (s emptyAtZero) Read(ctx context.Context, ranges []driver.Range) (driver.Snapshot, error) {
+	snapshot, err := s.Backend.Read(ctx, ranges)
+	for i, page := range snapshot.Pages {
+		if page.Anchor.ID == 0 && len(page.Messages) == 0 {
+			snapshot.Pages[i].LastID = 0
+		}
+	}
+	return snapshot, err
+}
+
+func (s emptyAtZero) Traits() driver.Traits { return driver.Traits{DenseGlobalIDs: true} }
+
+// Such a position is one that a browser has kept of all channels of an event stream.
+func TestSubscribe_WhoHasSeenMessagesOfUnknownIDsBeginsAnewAfterAFailover(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := emptyAtZero{bustest.NewStore(t)}
+		b := bustest.On(t, store, nil)
+		publish(t, b, "/a", 1)
+		epoch := subscribe(t, b, "/a", bus.Latest()).Position().Epoch()
+		seen := bus.Resume(0, 0, epoch).SeenUpTo(1)
+		pages, err := b.Read(t.Context(), map[string]bus.Position{"/a": seen, "/none": seen})
+		if err != nil {
+			t.Fatal(err)
+		}
+		store.Faults().FailOver(0)
+		publish(t, b, "/none", 2)
+		for channel, from := range map[string]bus.Position{"/a": seen, "/none": pages["/none"].Position} {
+			again := subscribe(t, b, channel, from)
+			if gap := nextGap(t, again); gap.Reason != bus.GapReset {
+				t.Errorf("%s: gap is %+v; want a reset: what was seen comes again", channel, gap)
+			}
+			next(t, again)
+			quiet(t, again)
+		}
+		again := subscribe(t, b, "/a", pages["/a"].Position) // which knows what was seen
+		if gap := nextGap(t, again); gap.Reason != bus.GapFailover {
+			t.Errorf("gap is %+v; want a failover", gap)
+		}
+		quiet(t, again)
 	})
 }

@@ -15,7 +15,7 @@ type Position struct {
 	kind   positionKind
 	id     int64           // everything up to it was seen; for tail: how many
 	seen   int64           // global id up to which the channel was seen; 0: not known
-	anchor driver.Position // the last message that was seen; zero: not known
+	anchor driver.Position // the last message that was seen; zero: not known, or none. Its id may be unknown
 	sum    uint32          // of that message; 0: not known
 	mark   storeMark       // of the store that it was read from; empty: not known
 }
@@ -120,8 +120,14 @@ func (p Position) GlobalID() int64 { return p.seen }
 // globalID.
 func (p Position) SeenUpTo(globalID int64) Position {
 	p.seen = max(p.seen, globalID)
+	if p.id == 0 {
+		p.anchor = driver.Position{GlobalID: p.seen}
+	}
 	return p
 }
+
+// sawNothing reports whether its reader was handed no message of the channel.
+func (p Position) sawNothing() bool { return p.id == 0 && p.anchor.GlobalID == 0 }
 
 // Epoch returns an opaque text that changes when the store is reset or fails
 // over; empty: not known.

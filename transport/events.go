@@ -60,7 +60,7 @@ func (h *Handler) readEvents(w http.ResponseWriter, r *http.Request, q *query) e
 func (a ask) afterEvent() bus.Position {
 	switch gid, epoch := a.event.globalID, a.event.epoch; {
 	case a.fromNow || a.last <= 0 || a.mark == nil && epoch != "" || a.mark != nil && a.mark.epoch != epoch:
-		return bus.Resume(0, gid, epoch)
+		return bus.Resume(0, 0, epoch).SeenUpTo(gid)
 	case a.mark != nil:
 		return bus.Resume(a.last, a.mark.globalID, epoch).SeenUpTo(gid)
 	default:
