@@ -21,7 +21,6 @@ type digest struct {
 	spots    []spot // where the client stands then
 	end      int64  // the global id up to which all channels are in it; 0: it was not cut by that
 	more     bool   // the store has more for the client
-	anew     bool   // the ids of all channels have begun again
 	loose    bool   // what was read is remembered: the pages may lack what is below their last
 }
 

@@ -128,7 +128,8 @@ func (h *Handler) readFor(clients []*client) error {
 	}
 	made := make(frames)
 	for i, c := range clients {
-		c.resume(h.digestOf(c, &tasks[i], read, made), tasks[i])
+		d := h.digestOf(c, &tasks[i], read, made)
+		c.resume(d, tasks[i])
 	}
 	return nil
 }
@@ -155,12 +156,12 @@ func (fs frames) of(m *bus.Message, epoch string) *frame {
 
 // digestOf is what c gets of what was read for t.
 func (h *Handler) digestOf(c *client, t *task, read *bus.Reading, made frames) *digest {
-	d := &digest{spots: make([]spot, 0, len(t.subs)), frames: made, anew: true, loose: h.loose}
+	d := &digest{spots: make([]spot, 0, len(t.subs)), frames: made, loose: h.loose}
 	pages := t.pages(read)
+	t.enter(pages)
 	most := h.bound(d, c.encoder.ordered(), slices.Values(pages))
 	for i, s := range t.subs {
 		page := pages[i]
-		d.anew = d.anew && isReset(page.Gap)
 		left := d.isFull(most) || !d.cutPage(&page)
 		if t.gaps && (!left || beginsLife(page.Gap)) {
 			h.tell(d, &page, &c.recipient)
@@ -222,11 +223,31 @@ func (t *task) pages(read *bus.Reading) []bus.Page {
 	return pages
 }
 
+// enter has newest count in the life of the store that begins behind the gaps of pages:
+// there the client has what it was sent of the channels that go on, and nothing of those
+// that begin anew.
+func (t *task) enter(pages []bus.Page) {
+	newest, entered, stays := int64(0), false, false
+	for i := range pages {
+		switch gap := pages[i].Gap; {
+		case isReset(gap):
+			entered = true
+		case beginsLife(gap):
+			entered, newest = true, max(newest, t.from[i].GlobalID())
+		default: // it was in that life before
+			stays = true
+		}
+	}
+	switch {
+	case entered && stays:
+		t.newest = max(t.newest, newest)
+	case entered:
+		t.newest = newest
+	}
+}
+
 // resume gives c what was read for it, unless some of it is not wanted any more.
 func (c *client) resume(d *digest, t task) {
-	if d.anew {
-		t.newest = 0
-	}
 	lead := c.encoder.again(d, t.newest)
 	c.mu.Lock()
 	if c.version != t.version || c.barred {

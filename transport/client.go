@@ -320,6 +320,7 @@ func (c *client) stand(d *digest, subs []*subscription) {
 			s.began = at.began
 		case at.place != nil && s.wentBack(at.place):
 			s.began, s.read = 0, nil
+			s.withheld = min(s.withheld, at.place.ID()) // the ids beyond belong to the life before
 		}
 		s.read = s.read.add(at.read, at.full)
 		if at.place == nil {

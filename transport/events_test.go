@@ -2,6 +2,7 @@ package transport_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,6 +19,7 @@ import (
 	"github.com/messagebus-go/messagebus/bus"
 	"github.com/messagebus-go/messagebus/bus/bustest"
 	"github.com/messagebus-go/messagebus/bus/driver"
+	"github.com/messagebus-go/messagebus/bus/membus"
 	"github.com/messagebus-go/messagebus/transport"
 )
 
@@ -60,6 +62,9 @@ func (l *listener) next() (event, bool) {
 	for l.in.Scan() {
 		line := l.in.Text()
 		name, value, _ := strings.Cut(line, ": ")
+		if line == "" { // what is cut off before it counts for nothing
+			l.last = cmp.Or(e.id, l.last)
+		}
 		switch {
 		case line == "" && e.data != "":
 			return e, true
@@ -68,7 +73,7 @@ func (l *listener) next() (event, bool) {
 		case name == "event":
 			e.name = value
 		case name == "id":
-			e.id, l.last = value, value
+			e.id = value
 		case name == "data" && e.data != "":
 			e.data += "\n" + value
 		case name == "data":
@@ -389,4 +394,40 @@ func playCuts(t *testing.T, seed uint64) {
 		l.body.Close()
 	}
 	<-published
+}
+
+// failsOver fails over before the second read.
+type failsOver struct {
+	*membus.Backend
+
+	reads int
+}
+
+func (s *failsOver) Read(ctx context.Context, ranges []driver.Range) (driver.Snapshot, error) {
+	if s.reads++; s.reads == 2 {
+		s.Faults().FailOver(0)
+	}
+	return s.Backend.Read(ctx, ranges)
+}
+
+// An id of the new life says that all channels have been sent up to there, and no further.
+func TestEvents_OfANewLifeHaveIDsBeyondWhatEachChannelHadBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &failsOver{Backend: bustest.NewStore(t)}
+		r := newRigOn(t, store, &transport.Options{Limits: transport.LimitOptions{MaxQueuedBytes: 1}}) // a message at a time
+		for i, channel := range []string{"/b", "/b", "/b", "/a"} {
+			r.publish(channel, 1+i)
+		}
+		before := epochOf(t, r.bus)
+		store.reads = 0
+		l := r.listen("me", fmt.Sprintf(`/a=4&/b=1&__pos=~{%q:{"/a":4,"/b":1}}`, before), "")
+		l.want(event{"", "2 " + before, message(2, "/b", "2")})
+		if gap, _ := l.next(); gap.name != "gap" || strings.Count(gap.data, `"failover"`) != 2 {
+			t.Errorf("told %+v", gap)
+		}
+		after := epochOf(t, r.bus)
+		l.want(event{"", "", message(3, "/b", "3")})
+		r.publish("/b", 5)
+		l.want(event{"", "5 " + after, message(5, "/b", "5")})
+	})
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/messagebus-go/messagebus/bus"
 	"github.com/messagebus-go/messagebus/bus/bustest"
 	"github.com/messagebus-go/messagebus/bus/driver"
+	"github.com/messagebus-go/messagebus/bus/membus"
 	"github.com/messagebus-go/messagebus/transport"
 )
 
@@ -245,4 +246,22 @@ func TestWithheld_MessagesMoveThePositionsOfThoseTheyAreNotFor(t *testing.T) {
 			p.want("["+status(`{"/a":2}`)+"]", "")
 		}
 	})
+}
+
+func TestWithheld_MessagesOfAnEarlierLifeAreNotToldInTheNext(t *testing.T) {
+	for _, strike := range []func(*membus.Faults){(*membus.Faults).Reset, func(f *membus.Faults) { f.FailOver(1) }} {
+		synctest.Test(t, func(t *testing.T) {
+			store := bustest.NewStore(t)
+			r := newRigOn(t, store, &transport.Options{Identify: byHeaders})
+			p := r.poll("me", "/a=0&__pos=~%7B%7D", "X-User: 8").head()
+			p.want(noMessages)
+			r.publish("/a", "for another", forSomebodyElse)
+			synctest.Wait()
+			strike(store.Faults())
+			if gap := gapsIn(t, p.part())["/a"]; gap.After != 1 || gap.Next != 1 {
+				t.Errorf("told %+v", gap)
+			}
+			p.want(noMessages, "") // and not that the channel stands at 1
+		})
+	}
 }

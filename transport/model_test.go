@@ -291,8 +291,8 @@ func (r *reader) poll(ctx context.Context, on *rig, most int, pause func(), head
 		return
 	}
 	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	p := send(on.tb, conn, request("/message-bus/"+r.id()+"/poll", r.form(), append(head, r.head()...)...))
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	if err := r.takeAnswer(p, most, pause); err != nil && !errors.Is(err, io.EOF) && ctx.Err() == nil {
 		on.tb.Error(err)
 	}
