@@ -164,26 +164,37 @@ func TestSubscribe_WhoHasSeenMessagesOfUnknownIDsBeginsAnewAfterAFailover(t *tes
 		store := emptyAtZero{bustest.NewStore(t)}
 		b := bustest.On(t, store, nil)
 		publish(t, b, "/a", 1)
-		epoch := subscribe(t, b, "/a", bus.Latest()).Position().Epoch()
-		seen := bus.Resume(0, 0, epoch).SeenUpTo(1)
-		pages, err := b.Read(t.Context(), map[string]bus.Position{"/a": seen, "/none": seen})
-		if err != nil {
-			t.Fatal(err)
+		publish(t, b, "/a", 2)
+		seen := bus.Resume(0, 0, subscribe(t, b, "/a", bus.Latest()).Position().Epoch()).SeenUpTo(2)
+		readTo := func(channel string, most int) bus.Position {
+			pages, err := b.ReadSome(t.Context(), map[string]bus.Position{channel: seen}, most)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return pages[channel].Position
+		}
+		cases := map[string]struct {
+			channel string
+			from    bus.Position
+			reason  bus.GapReason
+			again   int // messages
+		}{
+			"before a read":                 {"/a", seen, bus.GapReset, 2},
+			"in the middle":                 {"/a", readTo("/a", 1), bus.GapReset, 2},
+			"after the last message":        {"/a", readTo("/a", 0), bus.GapFailover, 0},
+			"where there are none any more": {"/none", readTo("/none", 0), bus.GapReset, 1},
 		}
 		store.Faults().FailOver(0)
-		publish(t, b, "/none", 2)
-		for channel, from := range map[string]bus.Position{"/a": seen, "/none": pages["/none"].Position} {
-			again := subscribe(t, b, channel, from)
-			if gap := nextGap(t, again); gap.Reason != bus.GapReset {
-				t.Errorf("%s: gap is %+v; want a reset: what was seen comes again", channel, gap)
+		publish(t, b, "/none", 3)
+		for name, c := range cases {
+			sub := subscribe(t, b, c.channel, c.from)
+			if gap := nextGap(t, sub); gap.Reason != c.reason {
+				t.Errorf("%s: gap is %+v; want a %s", name, gap, c.reason)
 			}
-			next(t, again)
-			quiet(t, again)
+			for range c.again {
+				next(t, sub)
+			}
+			quiet(t, sub)
 		}
-		again := subscribe(t, b, "/a", pages["/a"].Position) // which knows what was seen
-		if gap := nextGap(t, again); gap.Reason != bus.GapFailover {
-			t.Errorf("gap is %+v; want a failover", gap)
-		}
-		quiet(t, again)
 	})
 }

@@ -132,7 +132,9 @@ func (src source) cut(part stretch, full bool, found judgement, page driver.Page
 	if full {
 		last := page.Messages[len(page.Messages)-1]
 		part.end, part.more = src.after(newItem(last, markOf(state))), true
-		part.end.seen = max(part.end.seen, found.seen) // a reader may have seen what comes after it
+		if found.seen > last.GlobalID { // what comes after it may be among what was seen, of which it does not tell
+			part.end.seen, part.end.sum = found.seen, 0
+		}
 	}
 	return part
 }
