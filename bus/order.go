@@ -213,8 +213,9 @@ func (r *recentIDs) note(part stretch) {
 		r.from, r.ids, r.mark = above, r.ids[:0], part.end.mark
 	}
 	for _, m := range messages {
-		if last := len(r.ids) - 1; last < 0 || m.GlobalID > r.ids[last] {
-			r.ids = append(r.ids, m.GlobalID)
+		// Not always the newest: what was read and dropped is read again with what was committed meanwhile.
+		if i, read := slices.BinarySearch(r.ids, m.GlobalID); !read {
+			r.ids = slices.Insert(r.ids, i, m.GlobalID)
 		}
 	}
 	if over := len(r.ids) - maxRecent; over > 0 {

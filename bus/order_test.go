@@ -371,8 +371,9 @@ func TestOrder_AReaderThatIsBehindGetsALateMessage(t *testing.T) {
 		if got := next(t, sub); got != "0" {
 			t.Errorf("got %s", got)
 		}
-		for i := range 2000 { // more than a subscription queues
-			publish(t, b, "/a", i+1)
+		large := strings.Repeat("x", 1<<10)
+		for range 2000 { // more than a subscription queues
+			publish(t, b, "/a", large)
 		}
 		synctest.Wait()
 		store.commit(late)
@@ -480,6 +481,29 @@ func TestOrder_WhatWasFoundIsKnownAgainByTheNextFeed(t *testing.T) {
 		store.cut()
 		<-time.After(time.Minute)
 		store.announce(1)
+		quiet(t, sub)
+	})
+}
+
+// What is queued is dropped where the reader falls behind, and read again with what was
+// committed meanwhile.
+func TestOrder_WhatIsReadBelowWhatWasReadBeforeIsKnownAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store, b := loose(t)
+		sub := subscribe(t, b, "/a", bus.Latest())
+		late, second := store.begin("/a", "1"), store.begin("/a", "2")
+		store.commit(second)
+		store.cut()
+		<-time.After(time.Minute) // the next feed's repair has found the second
+		store.commit(late)
+		publish(t, b, "/a", strings.Repeat("x", 1<<20)) // for which the queue has no room
+		synctest.Wait()
+		if got := next(t, sub) + next(t, sub); got != "12" {
+			t.Errorf("got %.5s, want 12", got)
+		}
+		next(t, sub)
+		store.announce(late)
 		quiet(t, sub)
 	})
 }
