@@ -117,7 +117,8 @@ func (p Position) ID() int64 {
 func (p Position) GlobalID() int64 { return p.seen }
 
 // SeenUpTo is p of a reader that was also handed everything with global ids up to
-// globalID.
+// globalID, as a browser says with the last event of a stream. Where its id is 0, what
+// it saw of the channel is not known: after a failover it begins anew, with a reset.
 func (p Position) SeenUpTo(globalID int64) Position {
 	p.seen = max(p.seen, globalID)
 	if p.id == 0 {
