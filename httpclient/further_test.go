@@ -2,6 +2,7 @@ package httpclient_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -90,4 +91,43 @@ func TestGap_OfAFailoverGoesBackBehindWhatAStatusHasPassed(t *testing.T) {
 			r.Errorf("got %q, want what the new server gave an id that was passed", got)
 		}
 	})
+}
+
+// Where ids are those of the whole store, a hole in them shows nothing, and a new reader from
+// the beginning is told of none.
+func TestGap_BeforeAnAnswerFromFurtherBackIsAskedForByASubscriptionThatIsFurtherOn(t *testing.T) {
+	t.Parallel()
+	for name, came := range map[string]string{"a message": message(7), "a status": status("/a", 7)} {
+		bubble(t, func(w http.ResponseWriter, r *http.Request, n int) {
+			w.Header().Set("Message-Bus-Epoch", "e~1")
+			switch n {
+			case 0:
+				parts(w, r, "[]", "["+came+"]")
+			case 1:
+				_, _ = io.WriteString(w, "["+gapMessage("possible", 5, 7, "e~1")+","+message(7)+"]")
+			default:
+				parts(w, r, "["+message(7)+","+message(8)+"]")
+			}
+		}, func(r *rig) {
+			c := r.new(httpclient.Options{})
+			further, err := c.Subscribe("/a", positionOf(r.T, `{"id":5,"global_id":50,"epoch":"e~1"}`), nil)
+			if err != nil {
+				r.Fatal(err)
+			}
+			r.subscribe(c, "/a", httpclient.After(0))
+			pass(time.Minute)
+			_, err = further.Next(r.Context())
+			if gap, told := errors.AsType[*httpclient.GapError](err); !told || gap.After != 5 || gap.Next != 7 {
+				r.Errorf("%s: told %v, want what the server says between 5 and 7", name, err)
+			}
+			for _, want := range []int64{7, 8} {
+				if m, err := further.Next(r.Context()); m.ID != want || err != nil {
+					r.Errorf("%s: got %d, %v, want %d", name, m.ID, err, want)
+				}
+			}
+			if asked := r.requests(); len(asked) < 2 || !strings.Contains(asked[1].body, `{\"e~1\":{\"/a\":50}}`) {
+				r.Errorf("%s: requests %v; want one from the place that was further on", name, asked)
+			}
+		})
+	}
 }

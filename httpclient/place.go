@@ -14,9 +14,10 @@ type place struct {
 	exact    bool   // that is the one of the message with the id wire
 	epoch    string // of the store, when a server vouched for wire; empty: not known
 
-	reach reach
-	told  bool // a gap of its answer has named the epoch
-	alone bool // the next request has to ask from exactly here
+	reach  reach
+	told   bool // a gap of its answer has named the epoch
+	joined bool // an answer from further back has come to what is not behind the place
+	alone  bool // the next request has to ask from exactly here
 
 	before *passed // of a Ruby server: where the ids began again
 	recent *recent // what was taken of late
@@ -65,7 +66,7 @@ func (p *place) comesFirst(other *place) bool {
 
 // aim prepares for a request that asks for the channel from this position.
 func (p *place) aim(carried Position) {
-	p.told = false
+	p.told, p.joined = false, false
 	switch {
 	case carried.id == p.wire && carried.epoch == p.epoch:
 		p.reach, p.alone = exactly, false
@@ -89,6 +90,17 @@ func (p *place) meet(epoch string) (served bool) {
 
 // askAlone leaves the answer: it says nothing of the place.
 func (p *place) askAlone() { p.reach, p.alone = unserved, true }
+
+// passes reports whether an answer that comes to an id has passed the place: one from
+// further back whose first message lies behind it. What was trimmed in between only
+// the server knows, if it is asked.
+func (p *place) passes(id int64) bool {
+	if p.reach != further || p.wire < 0 {
+		return false
+	}
+	p.joined = p.joined || id <= p.wire+1
+	return !p.joined
+}
 
 // arrive notes that the answer has come to a message: from the place's own on, it is
 // answered as if it had been asked for.
@@ -232,7 +244,7 @@ func (p *place) endBacklog() (moved bool) {
 func (p *place) looksUp() bool { return p.tail != 0 }
 
 // enter goes on in the epoch that a gap names.
-func (p *place) enter(epoch string) { p.epoch, p.told = epoch, true }
+func (p *place) enter(epoch string) { p.epoch, p.told, p.joined = epoch, true, true }
 
 // restart goes on in another life of the store, whose first message is next.
 func (p *place) restart(next int64) {

@@ -28,19 +28,28 @@ func (p *play) startReaders() *audience {
 	a := &audience{waiting: map[string]bool{}}
 	ctx, cancel := context.WithCancel(p.Context())
 	for i := range historyReaders {
-		r := newHistoryReader(p, i)
-		a.waiting[r.name] = true
+		name, run := p.newReader(i)
+		a.waiting[name] = true
 		a.work.Go(func() {
-			if err := r.run(ctx); err != nil {
-				p.Errorf("%s: %v", r.name, err)
+			if err := run(ctx); err != nil {
+				p.Errorf("%s: %v", name, err)
 			}
 			a.mu.Lock()
 			defer a.mu.Unlock()
-			delete(a.waiting, r.name)
+			delete(a.waiting, name)
 		})
 	}
 	p.Cleanup(func() { cancel(); a.work.Wait() })
 	return a
+}
+
+func (p *play) newReader(number int) (name string, run func(context.Context) error) {
+	if len(p.servers) > 0 {
+		v := newVisitor(p, number)
+		return v.name, v.run
+	}
+	r := newHistoryReader(p, number)
+	return r.name, r.run
 }
 
 // wait waits until every reader has the last message.

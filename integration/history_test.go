@@ -16,6 +16,7 @@ import (
 	"github.com/messagebus-go/messagebus/bus/bustest"
 	"github.com/messagebus-go/messagebus/bus/driver"
 	"github.com/messagebus-go/messagebus/integration/history"
+	"github.com/messagebus-go/messagebus/transport/transporttest"
 )
 
 // Random histories on every store: publishers, readers and faults, judged by package
@@ -67,6 +68,7 @@ type stage struct {
 	// of the store there: it stays with its own.
 	oneLife bool
 	others  []func(context.Context) // publish beside the peers, until their context ends
+	served  bool                    // readers come by HTTP, to a server of each peer
 	end     func()                  // ends what the stage itself does; nil: nothing
 }
 
@@ -81,12 +83,13 @@ type fault struct {
 type play struct {
 	*testing.T
 
-	h      *history.History
-	stage  stage
-	seed   uint64
-	random *rand.Rand // the faults' own
-	buses  []*historyBus
-	over   chan struct{} // closed when the faults are over: all readers are quick then
+	h       *history.History
+	stage   stage
+	seed    uint64
+	random  *rand.Rand // the faults' own
+	buses   []*historyBus
+	servers []*transporttest.Server // of the peers; none: readers are beside them
+	over    chan struct{}           // closed when the faults are over: all readers are quick then
 }
 
 func playHistory(t *testing.T, build func(*play) stage) {
@@ -96,6 +99,9 @@ func playHistory(t *testing.T, build func(*play) stage) {
 	p.stage = build(p)
 	for i, peer := range p.stage.peers {
 		p.buses = append(p.buses, newHistoryBus(t, i, peer))
+	}
+	if p.stage.served {
+		p.serve()
 	}
 	t.Cleanup(p.writeIfFailed)
 

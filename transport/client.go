@@ -282,6 +282,7 @@ func (c *client) settle(d *digest, subs []*subscription, lead [][]byte) {
 	if c.state == over {
 		return
 	}
+	c.leadKept()
 	c.stand(d, subs)
 	c.lead = append(c.lead, lead...)
 	live := c.queue

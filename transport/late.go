@@ -102,8 +102,8 @@ func (c *client) mayHave(it queued) bool {
 // keepLate is for a client whose queue is dropped or not in use; true: it is
 // kept, because the backlog will not be read from before it. c.mu must be held.
 func (c *client) keepLate(it queued) bool {
-	s := it.sub
-	if s.sent == nil || it.frame.gid > s.readTo() {
+	s, f := it.sub, it.frame
+	if s.sent == nil || f.gid > s.readTo() || f.epoch != "" && f.epoch != s.sent.Epoch() {
 		return false
 	}
 	if !it.late && !c.lacks(it) {
@@ -141,7 +141,7 @@ func (c *client) takeKept(b *batch) {
 			break
 		}
 		if !it.sub.gone {
-			c.sendLate(b, it)
+			b.parts = append(b.parts, c.late(it))
 		}
 	}
 	c.kept = nil
@@ -150,14 +150,29 @@ func (c *client) takeKept(b *batch) {
 	}
 }
 
-// sendLate hands over a late message. The backlog may yet be read from before it.
-// c.mu must be held.
-func (c *client) sendLate(b *batch, it queued) {
+// leadKept has what came late written before what was read: that may be of another life
+// of the store, whose ids say nothing of it. c.mu must be held.
+func (c *client) leadKept() {
+	if c.encoder.single() {
+		return
+	}
+	for _, it := range c.kept {
+		if !it.sub.gone {
+			c.lead = append(c.lead, c.late(it))
+		}
+	}
+	c.kept = nil
+}
+
+// late is a late message as it goes out. The backlog may yet be read from before it. c.mu
+// must be held.
+func (c *client) late(it queued) []byte {
 	s, f := it.sub, it.frame
-	b.parts = append(b.parts, c.encoder.late(f, s.stands()))
+	part := c.encoder.late(f, s.stands())
 	if f.gid > s.readTo() {
 		s.read = s.read.add([]ids{{f.id, f.gid}}, false)
 	}
+	return part
 }
 
 // stands is the id up to which the client has the channel.

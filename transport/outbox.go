@@ -61,7 +61,7 @@ func (c *client) takeOne(b *batch, it queued) {
 	switch f := it.frame; {
 	case it.sub.gone:
 	case it.late:
-		c.sendLate(b, it)
+		b.parts = append(b.parts, c.late(it))
 	default:
 		b.parts = append(b.parts, c.encode(f))
 		it.sub.sent = f.place
