@@ -117,12 +117,21 @@ func (p Position) ID() int64 {
 func (p Position) GlobalID() int64 { return p.seen }
 
 // SeenUpTo is p of a reader that was also handed everything with global ids up to
-// globalID, as a browser says with the last event of a stream. Where its id is 0, what
-// it saw of the channel is not known: after a failover it begins anew, with a reset.
+// globalID, as a browser says with the last event of a stream.
 func (p Position) SeenUpTo(globalID int64) Position {
 	p.seen = max(p.seen, globalID)
-	if p.id == 0 {
-		p.anchor = driver.Position{GlobalID: p.seen}
+	return p.SawLate(globalID)
+}
+
+// SawLate is p of a reader that was also handed a message with a global id, which came
+// late. Where that is above the last one that p knows of, p no longer tells all that was
+// seen, and so nothing of a server that takes over: then it begins anew, with a reset.
+func (p Position) SawLate(globalID int64) Position {
+	if globalID > p.anchor.GlobalID {
+		p.sum = 0
+		if p.id == 0 {
+			p.anchor = driver.Position{GlobalID: globalID}
+		}
 	}
 	return p
 }

@@ -56,17 +56,12 @@ func (src source) after(it *item) Position {
 	return p
 }
 
-// passed is a position p after one more item. A late one does not move it; where that is
-// above the last message in order, this one no longer tells all that was handed out,
-// and so nothing of a server that took over.
+// passed is a position p after one more item. A late one does not move it.
 func (src source) passed(p Position, it *item) Position {
-	switch {
-	case !it.late:
-		return src.after(it)
-	case it.at.GlobalID > p.anchor.GlobalID:
-		p.sum = 0
+	if it.late {
+		return p.SawLate(it.at.GlobalID)
 	}
-	return p
+	return src.after(it)
 }
 
 // stretch is a continuous part of a source's history: what a reader is to be

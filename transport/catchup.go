@@ -170,17 +170,21 @@ func (h *Handler) digestOf(c *client, t *task, read *bus.Reading, made frames) *
 			d.leave(nil)
 			continue
 		}
-		page.Messages = c.unread(s, page.Messages)
+		page.Messages = c.unread(s, &page)
 		d.add(s.channel, &page, h.chooser(s.channel, &c.recipient), most)
 	}
 	return d
 }
 
-// unread leaves out what a page brings again.
-func (c *client) unread(s *subscription, messages []bus.Message) []bus.Message {
+// unread is the messages of a page but for those that it brings again. In another life
+// of the store none are.
+func (c *client) unread(s *subscription, page *bus.Page) []bus.Message {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return s.read.unread(messages)
+	if s.wentBack(&page.Position) {
+		return page.Messages
+	}
+	return s.read.unread(page.Messages)
 }
 
 // A task is what a client lacks at a moment.

@@ -18,19 +18,20 @@ type feed struct {
 // run follows the bus until ctx is done or the bus is closed.
 func (f *feed) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		err := f.follow(ctx)
-		if errors.Is(err, bus.ErrClosed) {
+		switch err := f.follow(ctx); {
+		case err == nil || ctx.Err() != nil:
+		case errors.Is(err, bus.ErrClosed):
 			f.h.endAll()
 			return
-		}
-		if ctx.Err() == nil {
+		default:
 			f.h.options.Logger.Warn("no live messages for held requests", "error", err)
+			pause(ctx, retryAfter)
 		}
-		pause(ctx, retryAfter)
 	}
 }
 
-// follow is the life of one subscription.
+// follow is the life of one subscription. It ends with a gap, behind which another one
+// begins: what the backlog holds each client reads for itself.
 func (f *feed) follow(ctx context.Context) error {
 	sub, err := f.h.bus.SubscribeAll(ctx, bus.LatestGlobal())
 	if err != nil {
@@ -48,7 +49,7 @@ func (f *feed) follow(ctx context.Context) error {
 		case errors.As(err, &undecodable):
 			f.offer(undecodable.Channel, &frame{passage: passage{id: undecodable.ID, gid: undecodable.GlobalID}, skip: true}, nil)
 		case errors.As(err, &gap):
-			f.interruptAll()
+			return nil
 		default:
 			return err
 		}

@@ -172,6 +172,8 @@ func (c *client) late(it queued) []byte {
 	if f.gid > s.readTo() {
 		s.read = s.read.add([]ids{{f.id, f.gid}}, false)
 	}
+	at := s.sent.SawLate(f.gid)
+	s.sent = &at
 	return part
 }
 
