@@ -186,17 +186,30 @@ func (s *subscription) readTo() int64 { return max(s.sent.GlobalID(), s.read.new
 
 // beganBefore is began for a channel whose page is left for later.
 func (a ask) beganBefore(page *bus.Page) int64 {
-	if a.event == nil && a.last < announce {
+	switch {
+	case a.event != nil:
+		return a.event.upTo(page.Position.Epoch())
+	case a.last < announce:
 		return page.Messages[0].GlobalID - 1
+	default:
+		return max(a.last, 0)
 	}
-	return max(a.last, 0)
+}
+
+// upTo is the global id up to which who comes back after an event has all channels, in a
+// life of the store. What comes late all the same is told apart by the feed.
+func (m *mark) upTo(epoch string) int64 {
+	if m.epoch != "" && m.epoch != epoch {
+		return 0
+	}
+	return m.globalID
 }
 
 // began is up to where a client that asks for a channel wants nothing of it.
 func (a ask) began(ahead bool, at *spot) int64 {
 	switch {
 	case a.event != nil:
-		return 0 // it may have come late
+		return a.event.upTo(at.place.Epoch())
 	case ahead, a.fromNow, a.last == announce, a.last < announce && len(at.read) == 0:
 		return at.place.GlobalID()
 	case a.last < announce:
