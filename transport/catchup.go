@@ -191,6 +191,7 @@ func (c *client) unread(s *subscription, page *bus.Page) []bus.Message {
 type task struct {
 	subs    []*subscription
 	from    []bus.Position // up to where it has been sent messages
+	had     []int64        // the global ids that belong to them, or lower ones
 	newest  int64          // the highest global id among them
 	gaps    bool
 	version int // of the client's subscriptions
@@ -201,12 +202,13 @@ func (c *client) toRead() task {
 	defer c.mu.Unlock()
 	t := task{
 		subs: make([]*subscription, 0, len(c.subs)), from: make([]bus.Position, 0, len(c.subs)),
-		newest: c.newest, gaps: c.gaps, version: c.version,
+		had: make([]int64, 0, len(c.subs)), newest: c.newest, gaps: c.gaps, version: c.version,
 	}
 	for _, s := range c.subs {
 		if !s.fresh {
 			t.subs = append(t.subs, s)
 			t.from = append(t.from, *s.sent)
+			t.had = append(t.had, s.had)
 		}
 	}
 	return t
@@ -228,8 +230,8 @@ func (t *task) pages(read *bus.Reading) []bus.Page {
 }
 
 // enter has newest count in the life of the store that begins behind the gaps of pages:
-// there the client has what it was sent of the channels that go on, and nothing of those
-// that begin anew.
+// there the client has what it had of the channels that go on, and nothing of those that
+// begin anew.
 func (t *task) enter(pages []bus.Page) {
 	newest, entered, stays := int64(0), false, false
 	for i := range pages {
@@ -237,7 +239,7 @@ func (t *task) enter(pages []bus.Page) {
 		case isReset(gap):
 			entered = true
 		case beginsLife(gap):
-			entered, newest = true, max(newest, t.from[i].GlobalID())
+			entered, newest = true, max(newest, t.had[i])
 		default: // it was in that life before
 			stays = true
 		}

@@ -79,6 +79,7 @@ type subscription struct {
 
 	// Guarded by client.mu.
 	sent            *bus.Position // up to what was handed to the connection; nil before the first read
+	had             int64         // the global id up to which it was read, or handed over; what was withheld does not move it
 	seenID, seenGID int64         // up to what was queued or withheld
 	withheld        int64         // the newest message offered and withheld since the last one queued; 0: none
 	began           int64         // what is up to this id was not asked for
@@ -327,7 +328,7 @@ func (c *client) stand(d *digest, subs []*subscription) {
 		if at.place == nil {
 			continue
 		}
-		s.sent, s.seenID, s.seenGID = at.place, at.place.ID(), at.place.GlobalID()
+		s.sent, s.seenID, s.seenGID, s.had = at.place, at.place.ID(), at.place.GlobalID(), at.place.GlobalID()
 		if at.delivered || at.withheld != 0 {
 			s.withheld = at.withheld
 		}

@@ -173,7 +173,7 @@ func (c *client) late(it queued) []byte {
 		s.read = s.read.add([]ids{{f.id, f.gid}}, false)
 	}
 	at := s.sent.SawLate(f.gid)
-	s.sent = &at
+	s.sent, s.had = &at, max(s.had, f.gid)
 	return part
 }
 

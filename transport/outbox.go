@@ -64,7 +64,7 @@ func (c *client) takeOne(b *batch, it queued) {
 		b.parts = append(b.parts, c.late(it))
 	default:
 		b.parts = append(b.parts, c.encode(f))
-		it.sub.sent = f.place
+		it.sub.sent, it.sub.had = f.place, f.gid
 	}
 }
 
