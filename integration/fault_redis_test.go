@@ -474,10 +474,11 @@ func testRefusal(t *testing.T, options stores.RedisOptions, r refusal) {
 		return h.Live && !h.OK && strings.Contains(fmt.Sprint(h.Reasons), r.code)
 	})
 	late := record(t, f.reader, "/a")
-	began := time.Now() // the feed is pinged three times within its bound
+	downs = f.feedDowns.Load() // a busy machine may take more than one attempt
+	began := time.Now()        // the feed is pinged three times within its bound
 	eventually(t, faultBound, "half a bound to pass", func() bool { return time.Since(began) > faultBound/2 })
-	if n := f.feedDowns.Load() - downs; n != 1 {
-		t.Errorf("the feed was given up %d times, it was cut once", n)
+	if n := f.feedDowns.Load() - downs; n != 0 {
+		t.Errorf("the feed was given up %d times once it was live, and was not cut", n)
 	}
 	if got := f.executed(); got != before {
 		t.Errorf("%d publishes were carried out while the server refused them", got-before)
