@@ -108,7 +108,7 @@ func newHistoryReader(p *play, number int) *historyReader {
 
 // run reads until the last message.
 func (r *historyReader) run(ctx context.Context) error {
-	if r.random.IntN(2) == 0 && !pause(ctx, time.Duration(r.random.IntN(20_000))*time.Millisecond) {
+	if r.random.IntN(2) == 0 && !pause(ctx, time.Duration(r.random.Int64N(int64(min(20*time.Second, historyDuration(r.T)/3))))) {
 		return ctx.Err()
 	}
 	if err := r.begin(ctx); err != nil {
