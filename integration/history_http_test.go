@@ -23,12 +23,12 @@ import (
 // Histories whose readers are clients over HTTP: what the promise of package bus is to
 // who is beside the store, package httpclient's is from afar, through any of several servers.
 
-func TestFaultHistory_HTTPClientRedisModel(t *testing.T) {
+func TestHistory_HTTPClientRedisModel(t *testing.T) {
 	t.Parallel()
 	playInBubbles(t, 2, served(redisModelStage))
 }
 
-func TestFaultHistory_HTTPClientMemory(t *testing.T) {
+func TestHistory_HTTPClientMemory(t *testing.T) {
 	t.Parallel()
 	playInBubbles(t, 2, served(memoryStage))
 }

@@ -325,7 +325,7 @@ func (c *chronicle) run(tb testing.TB) {
 // ids again. MESSAGEBUS_HISTORIES asks for more of them.
 func TestModel_AStoreThatLosesMessagesLosesNothingElse(t *testing.T) {
 	t.Parallel()
-	histories := 8
+	histories := 24
 	if more, err := strconv.Atoi(os.Getenv("MESSAGEBUS_HISTORIES")); err == nil {
 		histories = more
 	}
