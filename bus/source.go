@@ -126,10 +126,8 @@ func fills(page driver.Page, from Position, most int) bool {
 func (src source) cut(part stretch, full bool, found judgement, page driver.Page, state driver.State) stretch {
 	if full {
 		last := page.Messages[len(page.Messages)-1]
-		part.end, part.more = src.after(newItem(last, markOf(state))), true
-		if found.seen > last.GlobalID { // what comes after it may be among what was seen, of which it does not tell
-			part.end.seen, part.end.sum = found.seen, 0
-		}
+		// What comes after it may be among what was seen.
+		part.end, part.more = src.after(newItem(last, markOf(state))).SeenUpTo(found.seen), true
 	}
 	return part
 }

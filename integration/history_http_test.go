@@ -166,7 +166,7 @@ func (v *visitor) close() {
 
 // run reads until all subscriptions have seen the last message.
 func (v *visitor) run(ctx context.Context) error {
-	if v.random.IntN(2) == 0 && !pause(ctx, time.Duration(v.random.Int64N(int64(min(20*time.Second, historyDuration(v.T)/3))))) {
+	if v.random.IntN(2) == 0 && !pause(ctx, v.comesAfter(v.random)) {
 		return ctx.Err()
 	}
 	if err := v.open(nil); err != nil {

@@ -52,6 +52,12 @@ func (p *play) newReader(number int) (name string, run func(context.Context) err
 	return r.name, r.run
 }
 
+// comesAfter is when a reader comes that was not there from the beginning: while the history
+// still goes on for long.
+func (p *play) comesAfter(random *rand.Rand) time.Duration {
+	return time.Duration(random.Int64N(int64(min(20*time.Second, historyDuration(p.T)/3))))
+}
+
 // wait waits until every reader has the last message.
 func (a *audience) wait(t *testing.T) {
 	t.Helper()
@@ -108,7 +114,7 @@ func newHistoryReader(p *play, number int) *historyReader {
 
 // run reads until the last message.
 func (r *historyReader) run(ctx context.Context) error {
-	if r.random.IntN(2) == 0 && !pause(ctx, time.Duration(r.random.Int64N(int64(min(20*time.Second, historyDuration(r.T)/3))))) {
+	if r.random.IntN(2) == 0 && !pause(ctx, r.comesAfter(r.random)) {
 		return ctx.Err()
 	}
 	if err := r.begin(ctx); err != nil {
