@@ -15,9 +15,11 @@ type item struct {
 	mark    storeMark
 	prev    int64  // as Message.Prev
 	sum     uint32 // of the message, be it decodable or not; 0: it is none
-	late    bool   // it comes after others with higher ids
 	channel string // stored name
 	data    []byte // the envelope
+
+	// place is where the reader of a late message stands when it has it; nil: it is none.
+	place *Position
 
 	decoded sync.Once // guards below, of a message
 	payload json.RawMessage
@@ -39,10 +41,15 @@ func (it *item) isMessage() bool { return it.sum != 0 }
 // size is what counts where memory is bounded: bytes.
 func (it *item) size() int { return len(it.data) }
 
-// madeLate returns another item for the same message, which others may have in order.
-func (it *item) madeLate() *item {
-	return &item{at: it.at, mark: it.mark, prev: it.prev, sum: it.sum, late: true, channel: it.channel, data: it.data}
+// madeLate returns another item for the same message, which others may have in order: for
+// a reader that stands at p before it, where all that is not late is passed.
+func (it *item) madeLate(p Position) *item {
+	p = p.SawLate(it.at.GlobalID)
+	return &item{at: it.at, mark: it.mark, prev: it.prev, sum: it.sum, channel: it.channel, data: it.data, place: &p}
 }
+
+// isLate reports whether it comes after others with higher ids.
+func (it *item) isLate() bool { return it.place != nil }
 
 // open returns what a reader is handed. The first time that it decodes something
 // that cannot be decoded it reports that.
@@ -56,7 +63,7 @@ func (it *item) open(report func(*DecodeError)) (Message, error) {
 	channel, site, _ := splitStoredName(it.channel) // decode has seen its error
 	return Message{
 		GlobalID: it.at.GlobalID, ID: it.at.ID, Channel: channel, Site: site, Sited: sited(it.channel),
-		Data: it.payload, Prev: it.prev, Late: it.late,
+		Data: it.payload, Prev: it.prev, Late: it.isLate(),
 		UserIDs: it.to.users, GroupIDs: it.to.groups, ClientIDs: it.to.clients,
 		mark: it.mark, sum: it.sum,
 	}, nil

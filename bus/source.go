@@ -46,6 +46,9 @@ func (src source) itemOf(stored driver.Message, mark storeMark) *item {
 
 // after is the position after an item.
 func (src source) after(it *item) Position {
+	if it.isLate() {
+		return *it.place
+	}
 	p := Position{id: it.at.ID, seen: it.at.GlobalID, mark: it.mark}
 	switch {
 	case src.everything:
@@ -54,14 +57,6 @@ func (src source) after(it *item) Position {
 		p.anchor, p.sum = it.at, it.sum
 	}
 	return p
-}
-
-// passed is a position p after one more item. A late one does not move it.
-func (src source) passed(p Position, it *item) Position {
-	if it.late {
-		return p.SawLate(it.at.GlobalID)
-	}
-	return src.after(it)
 }
 
 // stretch is a continuous part of a source's history: what a reader is to be

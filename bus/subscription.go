@@ -32,10 +32,7 @@ type Subscription struct {
 	pos     Position // after what was handed out last
 	page    []*item  // read from the backlog; handed out before queue
 	recent  recentIDs
-
-	// The global id up to which page goes, and the life of the store in which it does.
-	readTo   int64
-	readMark storeMark
+	readTo  Position // where what was read ends
 }
 
 // Next waits for the next message. A *GapError says that something may be
@@ -168,7 +165,7 @@ func (s *Subscription) take() (*item, finding) {
 		s.waiting = true
 		return nil, nothing
 	}
-	s.pos = s.passed(s.pos, it)
+	s.pos = s.after(it)
 	return it, anItem
 }
 
@@ -208,7 +205,7 @@ func (s *Subscription) follow(it *item) {
 		s.fallBehind() // the feed and the backlog are of two lives of the store
 	case it.at.GlobalID <= s.tail.seen: // was read from the backlog, or comes late
 		if s.lacks(it) {
-			s.enqueue(it.madeLate())
+			s.enqueue(it.madeLate(s.tail))
 		}
 	case !s.everything && it.prev > s.tail.id:
 		s.fallBehind() // something before it never came
@@ -226,7 +223,7 @@ func (s *Subscription) enqueue(it *item) {
 		return
 	}
 	s.queue.add(it)
-	s.tail = s.passed(s.tail, it)
+	s.tail = s.after(it)
 	s.signal()
 }
 
@@ -234,11 +231,11 @@ func (s *Subscription) enqueue(it *item) {
 // backlog, unless what it has read goes past the item already, and be told of a gap
 // again. s.mu must be held.
 func (s *Subscription) keep(it *item) {
-	if !it.isMessage() || !s.hasPassed(it) || !it.late && !s.lacks(it) {
+	if !it.isMessage() || !s.hasPassed(it) || !it.isLate() && !s.lacks(it) {
 		return
 	}
 	if len(s.page) < maxPage+maxQueued {
-		s.page = append(s.page, it.madeLate())
+		s.page = append(s.page, it.madeLate(s.pageEnd()))
 		s.signal()
 	}
 }
@@ -246,7 +243,19 @@ func (s *Subscription) keep(it *item) {
 // hasPassed reports whether what was handed out, or is read, goes past an item. Another
 // life of the store has other ids. s.mu must be held.
 func (s *Subscription) hasPassed(it *item) bool {
-	return it.mark == s.pos.mark && it.at.GlobalID <= s.pos.seen || it.mark == s.readMark && it.at.GlobalID <= s.readTo
+	return it.mark == s.pos.mark && it.at.GlobalID <= s.pos.seen || it.mark == s.readTo.mark && it.at.GlobalID <= s.readTo.seen
+}
+
+// pageEnd is where the reader stands when it has been handed page. s.mu must be held.
+func (s *Subscription) pageEnd() Position {
+	switch n := len(s.page); {
+	case n > 0 && s.page[n-1].isLate():
+		return *s.page[n-1].place
+	case n > 0, s.pos.mark == s.readTo.mark && s.pos.seen < s.readTo.seen:
+		return s.readTo
+	default:
+		return s.pos
+	}
 }
 
 // lacks reports whether an item that the reader is past was never handed to
@@ -295,7 +304,7 @@ func (s *Subscription) catchUp(ctx context.Context) error {
 
 	s.mu.Lock()
 	from := s.pos
-	s.behind, s.reading = false, true
+	s.behind, s.reading, s.readTo = false, true, from
 	s.mu.Unlock()
 
 	part, err := s.read(ctx, from, maxPage)
@@ -321,11 +330,12 @@ func (s *Subscription) catchUp(ctx context.Context) error {
 	return nil
 }
 
-// handOver makes part the next to be handed out. s.mu must be held.
+// handOver makes part the next to be handed out, behind what came late meanwhile. s.mu must
+// be held.
 func (s *Subscription) handOver(part stretch) {
-	s.page, s.tail = part.items, part.end
-	s.readTo, s.readMark = part.end.seen, part.end.mark
-	if len(part.items) == 0 {
+	s.page = append(s.page, part.items...)
+	s.tail, s.readTo = part.end, part.end
+	if len(s.page) == 0 {
 		s.pos = part.end
 	}
 }
