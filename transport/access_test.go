@@ -178,6 +178,24 @@ func TestIdentity_HeldRequestEndsWhenItExpires(t *testing.T) {
 	})
 }
 
+func TestIdentity_OneThatExpiresWhileTheEndIsWrittenGetsNothingMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		expires := time.Now().Add(40 * time.Second)
+		opts := slowOptions(0)
+		opts.Identify = func(*http.Request) (transport.Identity, error) { return transport.Identity{Expires: expires}, nil }
+		r := newRig(t, opts)
+		p := r.poll("me", "/a=0").head()
+		p.want(noMessages)
+		r.publish("/a", 1)             // being written, as nobody reads
+		<-time.After(30 * time.Second) // it was held for long enough
+		r.publish("/a", 2)
+		<-time.After(20 * time.Second)
+		r.publish("/a", 3)
+		synctest.Wait()
+		p.want("["+message(1, "/a", "1")+"]", noMessages, "")
+	})
+}
+
 func TestOrigins_OnlyListedPagesMayReadAnswers(t *testing.T) {
 	t.Parallel()
 	h := newHandler(t, bustest.New(t), &transport.Options{Origins: []string{"https://app.test", "https://*.tenants.test:8443"}})

@@ -88,7 +88,7 @@ type subscription struct {
 
 	// With a link, where channels come and go while others are live.
 	fresh  bool // its first read is under way
-	missed bool // a message came meanwhile
+	missed bool // a message came meanwhile, or may have
 	gone   bool // it is not wanted any more
 }
 
@@ -124,8 +124,8 @@ func (c *client) subscriptions(asks []ask) []*subscription {
 // offer hands c a live message of one of its channels, which a filter may have
 // refused. It never waits; wake: c has something to write, and must be woken.
 //
-// A client that is about to end takes it all the same: its last words are
-// about everything that has passed.
+// A client that is about to end takes it all the same, unless it fell behind: its last
+// words are about everything that has passed.
 func (c *client) offer(it queued) (wake, taken bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -135,6 +135,10 @@ func (c *client) offer(it queued) (wake, taken bool) {
 	case it.sub.fresh:
 		it.sub.missed = true
 		return false, false
+	case c.ending && c.identity.isOver(): // it had another end, whose writing has outlasted it
+		c.barred = true
+		c.fallBehind()
+		return c.needsWake(), false
 	case c.state == upToDate:
 		taken = c.follow(it)
 	case c.keepLate(it):
@@ -265,11 +269,17 @@ func (c *client) hasWork() bool {
 	return c.ending || c.beat || len(c.lead) > 0 || len(c.kept) > 0 || c.state == behind || c.state == upToDate && len(c.queue) > 0
 }
 
-// interrupt makes c read the backlog: it may have missed something.
-func (c *client) interrupt() (wake bool) {
+// interrupt makes the client read the backlog: it may have missed something of a
+// channel. One that is about to end gets no more, and comes back for it.
+func (s *subscription) interrupt() (wake bool) {
+	c := s.client
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state == over || c.ending || c.state == behind {
+	switch {
+	case s.fresh:
+		s.missed = true
+		return false
+	case c.state == over || c.state == behind:
 		return false
 	}
 	c.fallBehind()

@@ -26,7 +26,7 @@ func ParseForm(form string) (map[string]any, error) {
 // Interrupt makes every client read the backlog, as after a gap of the feed.
 func (h *Handler) Interrupt() {
 	h.table.everyone(func(s *subscription) {
-		if s.client.interrupt() {
+		if s.interrupt() {
 			s.client.wake()
 		}
 	})

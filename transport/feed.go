@@ -106,7 +106,7 @@ func (f *feed) offer(name string, message *frame, m *bus.Message) (taken int) {
 // interruptAll makes everybody read the backlog.
 func (f *feed) interruptAll() {
 	f.h.table.everyone(func(s *subscription) {
-		if s.client.interrupt() {
+		if s.interrupt() {
 			f.wake(s.client)
 		}
 	})

@@ -3,6 +3,7 @@ package transport
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/messagebus-go/messagebus/bus"
 )
@@ -27,6 +28,8 @@ func (id *Identity) storedName(channel string) string {
 func (id *Identity) isOfSiteOf(other *Identity) bool {
 	return id.Site == other.Site && id.sited() == other.sited()
 }
+
+func (id *Identity) isOver() bool { return !id.Expires.IsZero() && !time.Now().Before(id.Expires) }
 
 // view is the bus as a client sees it.
 func (h *Handler) view(id *Identity) *bus.Bus {

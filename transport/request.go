@@ -127,7 +127,7 @@ func (h *Handler) identify(r *http.Request) (id Identity, err error) {
 	switch {
 	case err != nil:
 		return id, fmt.Errorf("identify: %w", err)
-	case !id.Expires.IsZero() && !time.Now().Before(id.Expires):
+	case id.isOver():
 		return id, &statusError{status: http.StatusUnauthorized, text: "the identity has expired"}
 	}
 	return id, nil

@@ -202,6 +202,25 @@ func TestHold_WhatTheFeedCannotBringIsReadChannelByChannel(t *testing.T) {
 	})
 }
 
+func TestHold_WhoIsAboutToEndGetsNothingBehindWhatTheFeedMissed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := bustest.NewStore(t)
+		r := newRigOn(t, &deafStore{Backend: mem}, slowOptions(0))
+		p := r.poll("me", "/a=0").head()
+		p.want(noMessages)
+		r.publish("/a", 1)             // being written, as nobody reads
+		<-time.After(30 * time.Second) // it was held for long enough
+		mem.Faults().DropNext(1)
+		r.publish("/a", 2)
+		mem.Faults().CutFeeds(errors.New("cut"))
+		<-time.After(time.Second) // the feed is another one
+		r.publish("/a", 3)
+		r.publish("/a", 4, forSomebodyElse)
+		synctest.Wait()
+		p.want("["+message(1, "/a", "1")+"]", noMessages, "")
+	})
+}
+
 func TestHold_WhatCameBeforeTheFeedWasThereIsReadWhenItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &deafStore{Backend: bustest.NewStore(t)}

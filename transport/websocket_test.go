@@ -228,6 +228,32 @@ func TestWebSocket_NothingFallsBetweenTheBacklogAndTheLiveMessages(t *testing.T)
 	})
 }
 
+func TestWebSocket_WhatTheFeedMissesDuringTheFirstReadIsReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := bustest.NewStore(t)
+		store := &betweenStore{Backend: &deafStore{Backend: mem}, around: func() {}}
+		r := newRigOn(t, store, socketOptions(transport.Options{}))
+		s, _ := r.connect("me")
+		after := false
+		store.around = func() {
+			if !after {
+				after = true
+				return
+			}
+			store.around = func() {}
+			mem.Faults().DropNext(1)
+			r.publish("/a", 1)
+			mem.Faults().CutFeeds(errors.New("cut"))
+			<-time.After(time.Second) // the feed is another one
+		}
+		s.say(`{"subscribe":{"/a":0}}`)
+		s.want(`[` + confirmed(`{"channels":["/a"]}`) + `]`)
+		synctest.Wait()
+		r.publish("/a", 2)
+		s.want("["+message(1, "/a", "1")+"]", "["+message(2, "/a", "2")+"]")
+	})
+}
+
 func TestWebSocket_PagesOfOtherOriginsAreRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, socketOptions(transport.Options{Origins: []string{"https://*.example.com"}}))
