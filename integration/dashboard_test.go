@@ -193,8 +193,16 @@ func TestDashboard_ShowsWhatHappens(t *testing.T) {
 		t.Errorf("%d elements came out of a name", n)
 	}
 
+	t.Log("what is selected, or held down, is not lost when the page shows it anew")
+	browser.Eval[bool](w, `(getSelection().selectAllChildren(document.querySelector('#channels a[title="/chat"]')), true)`)
+	looksAgain(w)
+	if selected := browser.Eval[string](w, `getSelection().toString()`); selected != "/chat" {
+		t.Errorf("%q is selected, of /chat", selected)
+	}
+	browser.Eval[bool](w, `(getSelection().removeAllRanges(), true)`)
+
 	t.Log("a look into a channel, and a message to try it with")
-	w.Click(`#channels a[title="/chat"]`)
+	w.Hold(`#channels a[title="/chat"]`, func() { looksAgain(w) })
 	w.WaitForText("#messages .message:first-child", "message 39")
 	w.WaitForText("#sheet-sub", "40 stored · last id 40")
 	w.WaitForText("#messages .data", "12345678901234567")
@@ -237,6 +245,12 @@ func TestDashboard_ShowsWhatHappens(t *testing.T) {
 	w.Visit("http://" + s.admin + "/dashboard/")
 	w.WaitForText(".card-title", "Log in")
 	checkProblems(t, w)
+}
+
+// looksAgain waits until the page has shown anew how things are, twice.
+func looksAgain(w *browser.Window) {
+	const looks = `performance.getEntriesByType('resource').filter((e) => e.name.endsWith('/api/overview')).length`
+	w.WaitFor(fmt.Sprintf("%s >= %d", looks, browser.Eval[int](w, looks)+2))
 }
 
 // checkNames checks that a screen reader can name whatever can be used, and that no

@@ -304,6 +304,25 @@ func (w *Window) Click(selector string) {
 	w.Do(chromedp.Click(chromedp.CSS(selector)))
 }
 
+// Hold presses the mouse on an element, and lets go of it when meanwhile has returned.
+func (w *Window) Hold(selector string, meanwhile func()) {
+	w.tb.Helper()
+	at := Eval[[2]float64](w, fmt.Sprintf(`(() => {
+		const e = document.querySelector(%q);
+		e.scrollIntoView({ behavior: 'instant', block: 'center' });
+		const { x, y, width, height } = e.getBoundingClientRect();
+		return [x + width / 2, y + height / 2];
+	})()`, selector))
+	button := func(does input.DispatchMouseEventType) {
+		w.Do(chromedp.MouseEvent(does, at[0], at[1], func(p *input.DispatchMouseEventParams) {
+			p.Button, p.ClickCount = input.MouseButtonLeft, 1
+		}))
+	}
+	button(chromedp.MousePressed)
+	meanwhile()
+	button(chromedp.MouseReleased)
+}
+
 // Screenshot keeps a picture of what the window shows, among the artifacts.
 func (w *Window) Screenshot(name string) {
 	w.tb.Helper()

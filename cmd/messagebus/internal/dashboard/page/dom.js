@@ -23,6 +23,28 @@ export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/**
+ * Makes an element's children like the new ones, and keeps the nodes that are there:
+ * whoever selects a text or holds a link down while it is renewed does not lose it. A
+ * link that leads elsewhere is another one.
+ */
+export function renew(parent, children) {
+  const old = [...parent.childNodes];
+  children.forEach((child, i) => (i < old.length ? become(old[i], child) : parent.append(child)));
+  old.slice(children.length).forEach((surplus) => surplus.remove());
+}
+
+function become(old, now) {
+  if (old.isEqualNode(now)) return;
+  if (now.nodeType !== Node.ELEMENT_NODE || old.nodeName !== now.nodeName || old.href !== now.href) {
+    old.replaceWith(now);
+    return;
+  }
+  for (const name of old.getAttributeNames()) if (!now.hasAttribute(name)) old.removeAttribute(name);
+  for (const name of now.getAttributeNames()) old.setAttribute(name, now.getAttribute(name));
+  renew(old, [...now.childNodes]);
+}
+
 // Control characters, those without width, and those that turn the direction of what
 // follows: none may hide in a name or in data.
 const unseen = /[\u0000-\u0009\u000b-\u001f\u007f-\u00a0\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202f\u205f-\u206f\u3164\ufe00-\ufe0e\ufeff\ufff0-\ufffb]|[\u{e0000}-\u{e0fff}]/gu;

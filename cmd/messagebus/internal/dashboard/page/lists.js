@@ -1,13 +1,13 @@
 // The tables and the list of events.
 
-import { byId, element, visible } from './dom.js';
+import { byId, element, renew, visible } from './dom.js';
 import { bytes, count, exactTime, tenths, time } from './format.js';
 import { addressOf } from './sheet.js';
 
-/** Puts rows into a table, or says that there are none. The focus stays on its row. */
+/** Puts rows into a table, or says that there are none. The focus goes where its row goes. */
 function fillTable(id, rows) {
   const focused = document.activeElement?.closest(`#${id} a`)?.getAttribute('href');
-  byId(id).tBodies[0].replaceChildren(...rows);
+  renew(byId(id).tBodies[0], rows);
   byId(id).hidden = rows.length === 0;
   byId(`${id}-empty`).hidden = rows.length > 0;
   if (focused) [...byId(id).querySelectorAll('a')].find((a) => a.getAttribute('href') === focused)?.focus();
@@ -50,7 +50,7 @@ function userOf(c) {
 const weights = { trouble: 'bad', 'feed down': 'bad', 'possible loss': 'bad', 'given up': 'bad', undecodable: 'look', notice: 'look', 'slow client': 'look' };
 
 export function showEvents({ events, at }) {
-  byId('events').replaceChildren(...events.map((e) => {
+  renew(byId('events'), events.map((e) => {
     const [first, last] = [Date.parse(e.first), Date.parse(e.last)];
     const text = element('p', { class: 'event-text' });
     text.append(visible(sentence(e.text)));
@@ -74,7 +74,7 @@ const totals = [
 ];
 
 export function showTotals(o) {
-  byId('totals').replaceChildren(...totals.map(([key, title, write = count, wrong = false]) => {
+  renew(byId('totals'), totals.map(([key, title, write = count, wrong = false]) => {
     const value = o.totals[key];
     return element('div', { class: 'total', 'data-state': value === 0 ? 'zero' : wrong ? 'look' : 'good' },
       element('dt', {}, title), element('dd', {}, write(value)));

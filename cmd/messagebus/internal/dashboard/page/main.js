@@ -1,7 +1,7 @@
 // Asks how things are every two seconds, and shows it. What cannot be had is said, and
 // what was there before stays, marked as old.
 
-import { byId, element, setText, visible } from './dom.js';
+import { byId, element, renew, setText, visible } from './dom.js';
 import { duration, time, exactTime } from './format.js';
 import { ask, Ended, logIn } from './server.js';
 import { Plots } from './plots.js';
@@ -37,10 +37,14 @@ function showVerdict({ verdict, at }) {
   byId('verdict').dataset.level = verdict.level;
   setText(byId('headline'), headlines[verdict.level] ?? verdict.level);
   const since = Date.parse(verdict.since);
-  byId('since').replaceChildren(`for ${duration(at - since)}, since `, clockOf(since, at));
-  byId('findings').replaceChildren(...verdict.findings.map((f) => element('li', { class: `finding ${f.level}` },
+  showSince(duration(at - since), clockOf(since, at));
+  renew(byId('findings'), verdict.findings.map((f) => element('li', { class: `finding ${f.level}` },
     sayFinding(f.text), element('span', { class: 'finding-since' }, 'since ', clockOf(Date.parse(f.since), at)))));
   document.title = `${{ well: '', notice: '(!) ', trouble: '(✕) ' }[verdict.level] ?? ''}messagebus dashboard · ${location.host}`;
+}
+
+function showSince(long, clock) {
+  renew(byId('since'), [document.createTextNode(`for ${long}, since `), clock]);
 }
 
 function sayFinding(text) {
@@ -57,10 +61,10 @@ function showLost(error) {
   lost ??= Date.now();
   byId('verdict').dataset.level = 'lost';
   setText(byId('headline'), 'No answer from the server');
-  byId('since').replaceChildren(`for ${duration(Date.now() - lost)}, since `, clockOf(lost, Date.now()));
-  byId('findings').replaceChildren(
+  showSince(duration(Date.now() - lost), clockOf(lost, Date.now()));
+  renew(byId('findings'), [
     element('li', { class: 'finding' }, element('span', { class: 'finding-text' }, `${error.message}; it is asked again every two seconds`)),
-    element('li', { class: 'finding' }, element('span', { class: 'finding-text' }, 'what is below is of ', clockOf(latest.at, Date.now()))));
+    element('li', { class: 'finding' }, element('span', { class: 'finding-text' }, 'what is below is of ', clockOf(latest.at, Date.now())))]);
   document.title = `(?) messagebus dashboard · ${location.host}`;
 }
 
