@@ -37,7 +37,7 @@ type spot struct {
 	place     *bus.Position // nil: where it stood before
 	cut       bool          // the store has more after place
 	delivered bool          // there are messages for the client
-	withheld  int64         // the newest message withheld since the last one delivered; 0: none
+	withheld  int64         // the newest message withheld since the last one delivered, or lost for good; 0: none
 	hidden    bool          // something was withheld, or could not be read
 	began     int64         // of a first read: what is up to this id was not asked for
 	read      []ids         // on a loose store: the newest messages of the page, ascending
@@ -167,7 +167,10 @@ func (h *Handler) firstDigest(q *query, pages map[string]bus.Page, to *recipient
 		}
 		at := d.add(a.channel, &page, h.chooser(a.channel, to), most)
 		at.began = a.began(ahead, at)
-		if told || at.hidden {
+		if q.gaps && !ahead {
+			at.fallInto(page.Gap)
+		}
+		if told || at.hidden || at.withheld != 0 && !q.streams() {
 			d.status.add(a.channel, at.told(&page))
 			at.withheld = 0
 		}
@@ -181,7 +184,15 @@ func (at *spot) told(page *bus.Page) int64 {
 	if at.cut {
 		return at.place.ID()
 	}
-	return page.LastID
+	return max(page.LastID, at.withheld)
+}
+
+// fallInto notes a gap with nothing behind it, of which a client is told: it goes on from
+// its end, or it would be told again, and not be held, each time that it asks.
+func (at *spot) fallInto(gap *bus.GapError) {
+	if gap != nil && !beginsLife(gap) && !at.delivered && !at.hidden {
+		at.withheld = gap.Next - 1
+	}
 }
 
 // before is where a client stands that has got nothing of a page yet.

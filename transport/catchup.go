@@ -171,7 +171,10 @@ func (h *Handler) digestOf(c *client, t *task, read *bus.Reading, made frames) *
 			continue
 		}
 		page.Messages = c.unread(s, &page)
-		d.add(s.channel, &page, h.chooser(s.channel, &c.recipient), most)
+		at := d.add(s.channel, &page, h.chooser(s.channel, &c.recipient), most)
+		if t.gaps {
+			at.fallInto(page.Gap)
+		}
 	}
 	return d
 }

@@ -81,7 +81,7 @@ type subscription struct {
 	sent            *bus.Position // up to what was handed to the connection; nil before the first read
 	had             int64         // the global id up to which it was read, or handed over; what was withheld does not move it
 	seenID, seenGID int64         // up to what was queued or withheld
-	withheld        int64         // the newest message offered and withheld since the last one queued; 0: none
+	withheld        int64         // the newest message offered and withheld since the last one queued, or lost for good; 0: none
 	began           int64         // what is up to this id was not asked for
 	read            *memory       // what was read from the backlog, on a loose store
 	waiting         bool          // skipWithheld's own: messages of it are queued
@@ -298,22 +298,17 @@ func (c *client) settle(d *digest, subs []*subscription, lead [][]byte) {
 	c.lead = append(c.lead, lead...)
 	live := c.queue
 	c.queue, c.waiting = nil, 0
-	switch {
-	case d.more || c.again:
-		c.state, c.again = behind, false
-	default:
-		c.state = upToDate
-		for _, it := range live {
-			if c.state == upToDate {
-				c.follow(it)
-			} else {
-				c.keepLate(it)
-			}
+	c.again = c.again || d.more
+	for _, it := range live { // still reading: what has passed their channels was not withheld
+		if c.again {
+			c.keepLate(it)
+		} else {
+			c.follow(it)
 		}
-		live = nil
 	}
-	for _, it := range live {
-		c.keepLate(it)
+	c.state = upToDate
+	if c.again {
+		c.state, c.again = behind, false
 	}
 }
 

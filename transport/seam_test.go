@@ -164,6 +164,27 @@ func TestHold_NewMessageRevealsThatTheReadWasStale(t *testing.T) {
 	})
 }
 
+func TestHold_WhatComesLiveBehindAStaleReadIsReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &staleStore{Backend: bustest.NewStore(t)}
+		between := &betweenStore{Backend: store, around: func() {}}
+		r := newRigOn(t, between, nil)
+		before, err := store.Read(t.Context(), []driver.Range{{Channel: "/a"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.publish("/a", 1)
+		synctest.Wait()
+		store.stale = &before
+		between.around = func() {
+			between.around = func() {}
+			r.publish("/a", 2)
+			synctest.Wait() // it has been offered
+		}
+		r.poll("me", "/a=0").head().want(noMessages, "["+message(1, "/a", "1")+"]", "["+message(2, "/a", "2")+"]")
+	})
+}
+
 // deafStore has lost the backlog of all channels together, and fails to say how
 // far it is as often as it is told.
 type deafStore struct {
