@@ -33,6 +33,18 @@ func TestHistory_HTTPClientMemory(t *testing.T) {
 	playInBubbles(t, 2, served(memoryStage))
 }
 
+// TestHistory_HTTPClientPostgresModel has no plain publishers: who is between two requests may
+// miss what they commit late.
+func TestHistory_HTTPClientPostgresModel(t *testing.T) {
+	t.Parallel()
+	playInBubbles(t, 2, served(func(p *play) stage {
+		p.seed &^= 1
+		s := postgresModelStage(p)
+		s.late = true
+		return s
+	}))
+}
+
 func served(build func(*play) stage) func(*play) stage {
 	return func(p *play) stage {
 		s := build(p)
@@ -93,6 +105,7 @@ type visit struct {
 	sub     *httpclient.Subscription
 	last    bool // it has seen the last message
 	waiting []came
+	highest int64 // id that it has come to
 }
 
 // came is an answer of Next.
@@ -247,11 +260,27 @@ func (v *visitor) read(ctx context.Context, one *visit) error {
 		if gap, told := errors.AsType[*httpclient.GapError](c.err); told {
 			c.err = &bus.GapError{Channel: gap.Channel, Site: v.site, After: gap.After, Next: gap.Next, Reason: bus.GapReason(gap.Reason)}
 		}
-		saw := one.log.Saw(bus.Message{Channel: one.channel, Site: v.site, ID: c.m.ID, GlobalID: c.m.GlobalID, Data: c.m.Data}, c.err)
+		late := one.comesTo(c.m.ID, c.err) && v.stage.late
+		saw := one.log.Saw(bus.Message{Channel: one.channel, Site: v.site, ID: c.m.ID, GlobalID: c.m.GlobalID, Data: c.m.Data, Late: late}, c.err)
 		one.last = one.last || saw.Last
 	}
 	one.waiting = nil
 	return ctx.Err()
+}
+
+// comesTo reports whether a message comes after one with a higher id, as a client is not
+// told which do: what was not kept, and was announced while the backlog was read for it.
+func (one *visit) comesTo(id int64, err error) (late bool) {
+	if gap, told := errors.AsType[*bus.GapError](err); told {
+		if gap.Reason == bus.GapReset {
+			one.highest = 0
+		}
+		id = gap.Next - 1
+	} else {
+		late = id <= one.highest
+	}
+	one.highest = max(one.highest, id)
+	return late
 }
 
 // act is what the visitor does now and then.

@@ -69,6 +69,7 @@ type stage struct {
 	oneLife bool
 	others  []func(context.Context) // publish beside the peers, until their context ends
 	served  bool                    // readers come by HTTP, to a server of each peer
+	late    bool                    // what is behind others may be late, which clients over HTTP are not told
 	end     func()                  // ends what the stage itself does; nil: nothing
 }
 
