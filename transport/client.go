@@ -135,10 +135,6 @@ func (c *client) offer(it queued) (wake, taken bool) {
 	case it.sub.fresh:
 		it.sub.missed = true
 		return false, false
-	case c.ending && c.identity.isOver(): // it had another end, whose writing has outlasted it
-		c.barred = true
-		c.fallBehind()
-		return c.needsWake(), false
 	case c.state == upToDate:
 		taken = c.follow(it)
 	case c.keepLate(it):

@@ -157,7 +157,7 @@ func (h *Handler) beat(c *client) {
 // end answers a held client with its last part.
 func (h *Handler) end(c *client, why Reason) {
 	c.mu.Lock()
-	if why == IdentityExpired {
+	if why == IdentityExpired && !c.ending && (c.writing || c.state != upToDate) {
 		c.bar()
 	}
 	c.end(why)
@@ -168,13 +168,11 @@ func (h *Handler) end(c *client, why Reason) {
 	}
 }
 
-// bar keeps what comes from a client whose identity has expired while it was
-// written to or read for, which may last. c.mu must be held.
+// bar keeps from a client what waits for it, and what comes: its identity has expired
+// while it was written to or read for, which may last. c.mu must be held.
 func (c *client) bar() {
-	if !c.ending && (c.writing || c.state != upToDate) {
-		c.barred = true
-		c.fallBehind()
-	}
+	c.barred = true
+	c.fallBehind()
 }
 
 // left is called when the peer has closed the connection.

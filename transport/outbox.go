@@ -19,6 +19,9 @@ func (c *client) take(b *batch) {
 	if c.writing || !c.begun || c.state == over {
 		return
 	}
+	if c.ending && c.why != IdentityExpired && c.identity.isOver() { // its other end has outlasted it
+		c.bar()
+	}
 	if len(c.lead) > 0 {
 		b.parts, c.lead = append(b.parts, c.lead...), nil
 	}

@@ -385,7 +385,7 @@ func (h *Handler) addFresh(c *client, asks []ask) ([]*subscription, error) {
 func (c *client) settleFresh(d *digest, subs []*subscription, q *query) (wake bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state == over {
+	if c.state == over || c.barred {
 		return false
 	}
 	c.gaps = c.gaps || q.gaps

@@ -352,6 +352,40 @@ func TestWebSocket_EndsWithItsIdentity(t *testing.T) {
 
 // One that asks again and again and reads nothing holds one answer, and is cut
 // off in the end.
+func TestWebSocket_WhatIsReadForItBringsNothingOnceItsIdentityHasExpired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &betweenStore{Backend: bustest.NewStore(t), around: func() {}}
+		expires := time.Now().Add(10 * time.Second)
+		r := newRigOn(t, store, socketOptions(transport.Options{
+			Identify: func(*http.Request) (transport.Identity, error) { return transport.Identity{Expires: expires}, nil },
+			Limits:   transport.LimitOptions{WriteTimeout: time.Hour},
+		}))
+		r.publish("/a", 1)
+		s, _ := r.connect("me")
+		s.say(`{"subscribe":{"/b":0}}`)
+		s.want(`[` + confirmed(`{"channels":["/b"]}`) + `]`)
+		store.around = func() {
+			store.around = func() {}
+			r.publish("/b", 2) // being written, as nobody reads
+			<-time.After(20 * time.Second)
+		}
+		s.say(`{"subscribe":{"/a":0}}`)
+		<-time.After(30 * time.Second)
+		for {
+			select {
+			case got := <-s.messages:
+				if strings.Contains(got, `"channel":"/a"`) {
+					t.Errorf("got %s", got)
+				}
+			case <-s.closed:
+				return
+			case <-time.After(time.Hour):
+				t.Fatal("it is not closed")
+			}
+		}
+	})
+}
+
 func TestWebSocket_OneThatDoesNotReadMayNotAskForMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, socketOptions(transport.Options{}))
