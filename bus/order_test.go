@@ -413,21 +413,29 @@ func TestOrder_AReaderThatIsBehindGetsALateMessage(t *testing.T) {
 		store.commit(late)
 		store.announce(late)
 		synctest.Wait()
-		lates := 0
-		for range 2001 {
-			m, err := sub.Next(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if m.Late {
-				lates++
-			}
-		}
-		if lates != 1 {
-			t.Errorf("%d late messages, want 1", lates)
-		}
-		quiet(t, sub)
+		wantOneLate(t, sub, 2001)
 	})
+}
+
+// wantOneLate reads n messages, after which there are no more.
+func wantOneLate(t *testing.T, sub *bus.Subscription, n int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	lates := 0
+	for range n {
+		m, err := sub.Next(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Late {
+			lates++
+		}
+	}
+	if lates != 1 {
+		t.Errorf("%d late messages, want 1", lates)
+	}
+	quiet(t, sub)
 }
 
 // slowStore has one read take a second more than the store does.
@@ -468,22 +476,7 @@ func TestOrder_AReaderThatFallsBehindWhileItReadsGetsALateMessage(t *testing.T) 
 			store.commit(late)
 			store.announce(late)
 		}()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
-		lates := 0
-		for range 11 {
-			m, err := sub.Next(ctx)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if m.Late {
-				lates++
-			}
-		}
-		if lates != 1 {
-			t.Errorf("%d late messages, want 1", lates)
-		}
-		quiet(t, sub)
+		wantOneLate(t, sub, 11)
 	})
 }
 
