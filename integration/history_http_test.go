@@ -187,6 +187,7 @@ func (v *visitor) run(ctx context.Context) error {
 	}
 	defer func() { v.close() }()
 	for _, channel := range v.channels() {
+		// Of what is not kept, a server whose feed is behind may hand out some that was before, and not all.
 		if err := v.visit(ctx, channel, v.random.IntN(2) == 0 || channel == unkept); err != nil {
 			return err
 		}
@@ -219,8 +220,7 @@ func (v *visitor) channels() []string {
 	return all[:1+v.random.IntN(2)]
 }
 
-// visit subscribes to what there is, or to what comes. Of what is not kept, a server whose
-// feed is behind may hand out some that was before, and not all: only what comes is asked for.
+// visit subscribes to what there is, or to what comes.
 func (v *visitor) visit(ctx context.Context, channel string, latest bool) error {
 	start := history.Start{Channel: history.Name(channel, v.site), Latest: latest}
 	one := &visit{channel: channel}

@@ -157,8 +157,9 @@ func (h *Handler) firstDigest(q *query, pages map[string]bus.Page, to *recipient
 		if q.gaps {
 			q.header.Set(epochHeader, page.Position.Epoch())
 		}
+		gaps := q.gaps && !ahead
 		left := len(page.Messages) > 0 && d.isFull(most) || !d.cutPage(&page)
-		if q.gaps && !ahead && (!left || beginsLife(page.Gap)) {
+		if gaps && (!left || beginsLife(page.Gap)) {
 			h.tell(d, &page, to)
 		}
 		if left {
@@ -167,7 +168,7 @@ func (h *Handler) firstDigest(q *query, pages map[string]bus.Page, to *recipient
 		}
 		at := d.add(a.channel, &page, h.chooser(a.channel, to), most)
 		at.began = a.began(ahead, at)
-		if q.gaps && !ahead {
+		if gaps {
 			at.fallInto(page.Gap)
 		}
 		if told || at.hidden || at.withheld != 0 && !q.streams() {

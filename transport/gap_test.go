@@ -164,43 +164,43 @@ func TestGap_OfAHeldRequestComesBeforeWhatFollows(t *testing.T) {
 
 // What is kept for nobody leaves a gap with nothing behind it for whoever was not there.
 func TestGap_WithNothingBehindItIsToldOnce(t *testing.T) {
-	for _, chunks := range []string{"X-None: 1", "Dont-Chunk: 1"} {
-		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, nil)
-			for i := range 3 {
-				r.publish("/a", i, bus.MaxBacklogSize(0))
-			}
-			gapped := `"/a":{"after":1,"next":4,"reason":`
-			body := fmt.Sprintf(`{"/a":1,"__pos":%q}`, fmt.Sprintf(`~{%q:{"/a":1}}`, epochOf(t, r.bus)))
-			ask := func() *peer {
-				text := strings.Replace(request("/message-bus/me/poll", body, chunks), "x-www-form-urlencoded", "json", 1)
-				return send(t, r.dial(), text).head()
-			}
-			p := ask()
-			if chunks == "Dont-Chunk: 1" {
-				if got := p.body(); !strings.Contains(got, gapped) || !strings.HasSuffix(got, ","+status(`{"/a":3}`)+"]") {
-					t.Fatalf("told %s", got)
-				}
-			} else {
-				if got := p.part(); !strings.Contains(got, gapped) {
-					t.Fatalf("told %s", got)
-				}
-				p.want("["+status(`{"/a":3}`)+"]", "")
-			}
-			body = fmt.Sprintf(`{"/a":3,"__pos":%q}`, fmt.Sprintf(`~{%q:{"/a":0}}`, epochOf(t, r.bus)))
-			if chunks == "Dont-Chunk: 1" {
-				go func() {
-					r.held(1)
-					r.publish("/a", 3, bus.MaxBacklogSize(0))
-				}()
-				if got := ask().body(); got != "["+message(4, "/a", "3")+"]" {
-					t.Errorf("then %s", got)
-				}
-			} else {
-				ask().want(noMessages)
-			}
-		})
+	const gapped = `"/a":{"after":1,"next":4,"reason":`
+	rigWithGap := func(t *testing.T) (r *rig, ask func(last, gid int, head ...string) *peer) {
+		t.Helper()
+		r = newRig(t, nil)
+		for i := range 3 {
+			r.publish("/a", i, bus.MaxBacklogSize(0))
+		}
+		epoch := epochOf(t, r.bus)
+		return r, func(last, gid int, head ...string) *peer {
+			t.Helper()
+			body := fmt.Sprintf(`{"/a":%d,"__pos":%q}`, last, fmt.Sprintf(`~{%q:{"/a":%d}}`, epoch, gid))
+			text := strings.Replace(request("/message-bus/me/poll", body, head...), "x-www-form-urlencoded", "json", 1)
+			return send(t, r.dial(), text).head()
+		}
 	}
+	synctest.Test(t, func(t *testing.T) { // it is told at the end of a stream where that stands
+		_, ask := rigWithGap(t)
+		p := ask(1, 1)
+		if got := p.part(); !strings.Contains(got, gapped) {
+			t.Fatalf("told %s", got)
+		}
+		p.want("["+status(`{"/a":3}`)+"]", "")
+		ask(3, 0).want(noMessages)
+	})
+	synctest.Test(t, func(t *testing.T) { // and at once where the answer ends, so that the next request is held
+		r, ask := rigWithGap(t)
+		if got := ask(1, 1, "Dont-Chunk: 1").body(); !strings.Contains(got, gapped) || !strings.HasSuffix(got, ","+status(`{"/a":3}`)+"]") {
+			t.Fatalf("told %s", got)
+		}
+		go func() {
+			r.held(1)
+			r.publish("/a", 3, bus.MaxBacklogSize(0))
+		}()
+		if got := ask(3, 0, "Dont-Chunk: 1").body(); got != "["+message(4, "/a", "3")+"]" {
+			t.Errorf("then %s", got)
+		}
+	})
 }
 
 func TestPositions_ThatCannotBeReadAreRefused(t *testing.T) {

@@ -145,18 +145,24 @@ func (s *staleStore) Read(ctx context.Context, ranges []driver.Range) (driver.Sn
 	return s.Backend.Read(ctx, ranges)
 }
 
+// lag has the next read answer as the store does now.
+func (s *staleStore) lag(t *testing.T) {
+	t.Helper()
+	snapshot, err := s.Backend.Read(t.Context(), []driver.Range{{Channel: "/a"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.stale = &snapshot
+}
+
 func TestHold_NewMessageRevealsThatTheReadWasStale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &staleStore{Backend: bustest.NewStore(t)}
 		r := newRigOn(t, store, nil)
 		r.publish("/a", 1)
-		snapshot, err := store.Read(t.Context(), []driver.Range{{Channel: "/a"}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		store.lag(t)
 		r.publish("/a", 2)
 		synctest.Wait()
-		store.stale = &snapshot
 		p := r.poll("me", "/a=0").head()
 		p.want("[" + message(1, "/a", "1") + "]")
 		r.publish("/a", 3)
@@ -169,13 +175,9 @@ func TestHold_WhatComesLiveBehindAStaleReadIsReadAgain(t *testing.T) {
 		store := &staleStore{Backend: bustest.NewStore(t)}
 		between := &betweenStore{Backend: store, around: func() {}}
 		r := newRigOn(t, between, nil)
-		before, err := store.Read(t.Context(), []driver.Range{{Channel: "/a"}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		store.lag(t)
 		r.publish("/a", 1)
 		synctest.Wait()
-		store.stale = &before
 		between.around = func() {
 			between.around = func() {}
 			r.publish("/a", 2)

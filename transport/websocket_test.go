@@ -152,20 +152,27 @@ func (s *fakeSocket) wantQuiet() {
 	}
 }
 
-// wantClosed reads what comes until the end.
-func (s *fakeSocket) wantClosed(code int, reason string) {
+// rest is what comes until the end.
+func (s *fakeSocket) rest() (messages []string) {
 	s.tb.Helper()
 	for {
 		select {
-		case <-s.messages:
+		case got := <-s.messages:
+			messages = append(messages, got)
 		case <-s.closed:
-			if s.code != code || !strings.Contains(s.reason, reason) {
-				s.tb.Errorf("closed with %d %q, want %d %q", s.code, s.reason, code, reason)
-			}
-			return
+			return messages
 		case <-time.After(2 * time.Hour):
 			s.tb.Fatal("it is not closed")
 		}
+	}
+}
+
+// wantClosed reads what comes until the end.
+func (s *fakeSocket) wantClosed(code int, reason string) {
+	s.tb.Helper()
+	s.rest()
+	if s.code != code || !strings.Contains(s.reason, reason) {
+		s.tb.Errorf("closed with %d %q, want %d %q", s.code, s.reason, code, reason)
 	}
 }
 
@@ -350,8 +357,6 @@ func TestWebSocket_EndsWithItsIdentity(t *testing.T) {
 	})
 }
 
-// One that asks again and again and reads nothing holds one answer, and is cut
-// off in the end.
 func TestWebSocket_WhatIsReadForItBringsNothingOnceItsIdentityHasExpired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &betweenStore{Backend: bustest.NewStore(t), around: func() {}}
@@ -371,21 +376,14 @@ func TestWebSocket_WhatIsReadForItBringsNothingOnceItsIdentityHasExpired(t *test
 		}
 		s.say(`{"subscribe":{"/a":0}}`)
 		<-time.After(30 * time.Second)
-		for {
-			select {
-			case got := <-s.messages:
-				if strings.Contains(got, `"channel":"/a"`) {
-					t.Errorf("got %s", got)
-				}
-			case <-s.closed:
-				return
-			case <-time.After(time.Hour):
-				t.Fatal("it is not closed")
-			}
+		if rest := strings.Join(s.rest(), "\n"); strings.Contains(rest, `"channel":"/a"`) {
+			t.Errorf("got %s", rest)
 		}
 	})
 }
 
+// One that asks again and again and reads nothing holds one answer, and is cut
+// off in the end.
 func TestWebSocket_OneThatDoesNotReadMayNotAskForMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, socketOptions(transport.Options{}))
